@@ -1,0 +1,1 @@
+"""How Tidings is run: embedded engines, images, compose, decision records."""

@@ -1,0 +1,1 @@
+"""Time: moves rows that are due, straight against Postgres."""

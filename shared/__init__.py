@@ -1,0 +1,1 @@
+"""What two or more processes need: words, tables, providers, queues, and the command line."""

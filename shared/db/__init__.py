@@ -1,0 +1,1 @@
+"""Postgres, the truth: tables, migrations, and one function per question asked of them."""

@@ -1,0 +1,29 @@
+"""One file per table (or for two that only make sense together)."""
+
+from shared.db.models.batch import Batch
+from shared.db.models.delivery import Attempt, Delivery
+from shared.db.models.installation import Installation
+from shared.db.models.message import FanOut, Message, MessageProgress
+from shared.db.models.project import ApiKey, Project
+from shared.db.models.provider import Provider, ProviderToken
+from shared.db.models.target import Target
+from shared.db.models.topic import Subscriber, Topic
+from shared.db.models.user import User
+
+__all__ = [
+    "ApiKey",
+    "Attempt",
+    "Batch",
+    "Delivery",
+    "FanOut",
+    "Installation",
+    "Message",
+    "MessageProgress",
+    "Project",
+    "Provider",
+    "ProviderToken",
+    "Subscriber",
+    "Target",
+    "Topic",
+    "User",
+]

@@ -1,0 +1,1 @@
+"""The words and rules of delivery: pure Python, no I/O."""

@@ -1,0 +1,129 @@
+"""Every setting of every process: typed, read once from TIDINGS_* variables, passed in."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """All durations are in seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_", frozen=True, extra="ignore")
+
+    # Servers
+    database_url: str | None = Field(
+        None, description="postgresql://user:password@host:port/name; none: `tidings up` starts one"
+    )
+    broker_url: str | None = Field(None, description="redis:// or amqp://; none: `tidings up` starts one")
+    secret_keys: SecretStr | None = Field(
+        None,
+        description="keys that encrypt provider credentials, newest first, comma-separated; each ID:BASE64 of 32 bytes",
+    )
+    secret_key_file: Path | None = Field(None, description="the same, one key a line; DIR/secret.key under `up`")
+
+    # API
+    host: str = Field("127.0.0.1", description="address the API listens on")
+    port: int = Field(8090, ge=0, le=65535, description="port of the API; 0 picks a free one")
+    public_url: str | None = Field(None, description="how clients reach the API, for links in messages")
+    max_body_bytes: int = Field(1024 * 1024, description="largest JSON body; longer ones get 413")
+    key_cache_seconds: float = Field(5.0, description="how long a revoked API key may still be honoured")
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="port of /metrics, /live and /ready for roles without an API; none: off"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+
+    # Delivering
+    lease_seconds: float = Field(
+        60.0, gt=0, description="how long a claim holds without renewal; at least 2 x provider timeout + 5"
+    )
+    provider_timeout_seconds: float = Field(10.0, gt=0, description="one provider call, connect included")
+    smtp_final_timeout_seconds: float = Field(
+        30.0, gt=0, description="wait for the answer to the final dot (RFC 1047: shorter waits make copies)"
+    )
+    window: int = Field(
+        4000, gt=0, description="recipients of one worker process that may be in flight: the bound of copies per kill"
+    )
+    batch_size: int | None = Field(None, gt=0, description="recipients per batch; none: what the adapter declares")
+    page_size: int = Field(10_000, gt=0, description="recipients planned per fan-out transaction")
+    slice_seconds: float = Field(2.0, gt=0, description="how long a drain task serves before it rings again")
+    message_time_to_live_seconds: float = Field(86_400.0, description="a recipient not reached by then is `expired`")
+    account_fault_patience_seconds: float = Field(
+        600.0, description="how long recipients wait for mended credentials before they fail"
+    )
+    quick_retries: int = Field(3, ge=0, description="tries before the long backoff starts")
+    retry_base_seconds: float = Field(2.0, gt=0, description="first step of the backoff; grows by 2, full jitter")
+    retry_cap_seconds: float = Field(600.0, gt=0, description="longest step of the backoff")
+    max_resends: int = Field(
+        3, ge=0, description="times a recipient whose outcome is unknown is sent again, where the rule allows it"
+    )
+
+    # Ticks
+    release_interval_seconds: float = Field(0.5, gt=0, description="how often due schedules are looked for")
+    sweep_interval_seconds: float = Field(2.0, gt=0, description="how often expired leases and stale work are looked for")
+    stale_due_seconds: float = Field(5.0, gt=0, description="due work older than this is rung again by the sweep")
+
+    # Where provider traffic goes; none: the provider's own address
+    live: bool | None = Field(None, description="overrides the installation's own row; meant for tests")
+    endpoint_smtp: str | None = None
+    endpoint_mailgun: str | None = None
+    endpoint_sendgrid: str | None = None
+    endpoint_resend: str | None = None
+    endpoint_ses: str | None = None
+    endpoint_fcm: str | None = None
+    endpoint_apns: str | None = None
+    endpoint_twilio: str | None = None
+    endpoint_vonage: str | None = None
+    endpoint_msg91: str | None = None
+    endpoint_telesign: str | None = None
+    endpoint_textmagic: str | None = None
+    ca_file: Path | None = Field(None, description="PEM file with a further certificate authority to trust")
+
+    # The simulator
+    simulator_dir: Path = Field(Path(".tidings/simulator"), description="record and certificates of the simulator")
+
+    def endpoint_of(self, kind: str) -> str | None:
+        """Where traffic of this provider kind is sent instead of the provider's own address."""
+        value: str | None = getattr(self, f"endpoint_{kind}", None)
+        return value
+
+    def require_database_url(self) -> str:
+        if not self.database_url:
+            raise ConfigurationError(
+                "TIDINGS_DATABASE_URL is not set.",
+                hint="Set it to postgresql://user:password@host/name, or run `tidings up`, which starts its own.",
+            )
+        return self.database_url
+
+    def require_broker_url(self) -> str:
+        if not self.broker_url:
+            raise ConfigurationError(
+                "TIDINGS_BROKER_URL is not set.",
+                hint="Set it to redis://host:6379/0 or amqp://user:password@host//, or run `tidings up`.",
+            )
+        if not self.broker_url.startswith(("redis://", "rediss://", "redis+socket://", "amqp://", "amqps://")):
+            raise ConfigurationError(
+                "TIDINGS_BROKER_URL names no broker that Tidings can use.",
+                hint="Use redis://, rediss://, redis+socket://, amqp:// or amqps://; Redis Cluster is not supported.",
+            )
+        return self.broker_url
+
+
+@lru_cache(maxsize=1)
+def load_settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises ConfigurationError naming each bad variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"TIDINGS_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}" for fault in error.errors()
+        )
+        raise ConfigurationError(f"Wrong settings: {faults}", hint="`tidings config` lists every setting.") from error

@@ -1,0 +1,1 @@
+"""The pipeline: due messages become batches, batches become outcomes, outcomes become totals."""
