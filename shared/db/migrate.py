@@ -1,0 +1,55 @@
+"""Brings a database to the newest migration, and tells whether it is there."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
+
+from shared.db.queries.partitions import PARTITION_SQL, partitions_ahead
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def _configuration(database_url: str) -> Config:
+    configuration = Config()
+    configuration.set_main_option("script_location", str(MIGRATIONS))
+    configuration.attributes["database_url"] = database_url
+    return configuration
+
+
+def upgrade(database_url: str, revision: str = "head") -> None:
+    """Run the migrations and create the ledger partitions of the near future. Safe to repeat and to run twice at once."""
+    command.upgrade(_configuration(database_url), revision)
+    if revision != "head":
+        return
+    engine = create_engine(database_url)
+    try:
+        with engine.begin() as connection:
+            for partition in partitions_ahead(datetime.now(UTC)):
+                connection.execute(text(PARTITION_SQL), partition.parameters())
+    finally:
+        engine.dispose()
+
+
+def downgrade(database_url: str, revision: str) -> None:
+    command.downgrade(_configuration(database_url), revision)
+
+
+def newest_revision() -> str:
+    head = ScriptDirectory.from_config(_configuration("")).get_current_head()
+    assert head is not None
+    return head
+
+
+def current_revision(database_url: str) -> str | None:
+    """The migration the database is at; None when it holds no Tidings tables."""
+    engine = create_engine(database_url, connect_args={"connect_timeout": 5})
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()

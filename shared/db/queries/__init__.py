@@ -1,0 +1,1 @@
+"""One file per stage, one function per question."""

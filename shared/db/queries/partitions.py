@@ -1,0 +1,46 @@
+"""Ledger partitions: one a month, created ahead; a DEFAULT partition catches what has none and raises an alarm."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import LiteralString
+
+from shared.ids import run_floor
+
+PARTITIONED_TABLES = ("deliveries", "attempts")
+MONTHS_AHEAD = 3
+
+# a function of the first migration; creating a partition needs no superuser, only the table's owner
+PARTITION_SQL: LiteralString = "SELECT tidings_create_partition(:parent, :name, :low, :high)"
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Rows of `parent` whose run lies in [low, high)."""
+
+    parent: str
+    name: str
+    low: int
+    high: int
+
+    def parameters(self) -> dict[str, object]:
+        return {"parent": self.parent, "name": self.name, "low": self.low, "high": self.high}
+
+
+def _month_start(year: int, month: int) -> datetime:
+    """`month` counts from 1 and may run past 12."""
+    return datetime(year + (month - 1) // 12, (month - 1) % 12 + 1, 1, tzinfo=UTC)
+
+
+def partitions_ahead(now: datetime) -> Iterator[Partition]:
+    """The partitions of this month and the following ones, for each partitioned table."""
+    for offset in range(MONTHS_AHEAD + 1):
+        start = _month_start(now.year, now.month + offset)
+        end = _month_start(now.year, now.month + offset + 1)
+        for parent in PARTITIONED_TABLES:
+            yield Partition(
+                parent,
+                f"{parent}_{start:%Y_%m}",
+                run_floor(int(start.timestamp() * 1000)),
+                run_floor(int(end.timestamp() * 1000)),
+            )

@@ -1,0 +1,58 @@
+"""Every number Prometheus may read, in one place; labels name kinds and outcomes, never messages or addresses."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_CLAIM_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+
+MESSAGES_ACCEPTED = Counter(
+    "tidings_messages_accepted_total", "Messages accepted by the API", ["channel", "status"]
+)
+API_SECONDS = Histogram(
+    "tidings_api_request_seconds",
+    "Time to answer a request",
+    ["method", "route", "status"],
+    buckets=_CALL_BUCKETS,
+)
+RECIPIENTS_PLANNED = Counter(
+    "tidings_recipients_planned_total", "Recipients put into batches", ["channel", "lane"]
+)
+ATTEMPTS = Counter("tidings_attempts_total", "Provider calls by outcome", ["kind", "outcome"])
+DELIVERIES = Counter("tidings_deliveries_total", "Recipients with a final state", ["kind", "state"])
+CLAIM_SECONDS = Histogram(
+    "tidings_claim_seconds", "Time of one claim in Postgres", ["found"], buckets=_CLAIM_BUCKETS
+)
+PROVIDER_SECONDS = Histogram(
+    "tidings_provider_call_seconds", "Time from request to outcome, sampled", ["kind"], buckets=_CALL_BUCKETS
+)
+IN_FLIGHT = Gauge(
+    "tidings_recipients_in_flight",
+    "Recipients marked and not yet recorded",
+    ["kind"],
+    multiprocess_mode="livesum",
+)
+LEASES_EXPIRED = Counter(
+    "tidings_leases_expired_total", "Claims returned by the sweep because their lease ran out"
+)
+RECIPIENTS_UNKNOWN = Counter(
+    "tidings_recipients_unknown_total", "Outcomes that stayed unclear", ["kind", "decision"]
+)
+STALE_WRITES = Counter("tidings_stale_writes_total", "Writes refused because a newer token holds the batch")
+RINGS = Counter("tidings_rings_total", "Rings by result", ["result"])  # published, coalesced, skipped, failed
+OLDEST_DUE_SECONDS = Gauge(
+    "tidings_oldest_due_seconds", "Age of the oldest due batch", ["queue"], multiprocess_mode="mostrecent"
+)
+DUE_BATCHES = Gauge(
+    "tidings_due_batches",
+    "Claimable batches, counted up to 10,000",
+    ["queue"],
+    multiprocess_mode="mostrecent",
+)
+TICK_SECONDS = Histogram(
+    "tidings_tick_seconds", "Time of one scheduler tick", ["tick"], buckets=_CALL_BUCKETS
+)
+RELEASE_LATENESS_SECONDS = Histogram(
+    "tidings_release_lateness_seconds",
+    "How late scheduled messages were released",
+    buckets=(0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 30.0, 300.0),
+)
