@@ -5,23 +5,17 @@ from prometheus_client import Counter, Gauge, Histogram
 _CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _CLAIM_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 
-MESSAGES_ACCEPTED = Counter(
-    "tidings_messages_accepted_total", "Messages accepted by the API", ["channel", "status"]
-)
+MESSAGES_ACCEPTED = Counter("tidings_messages_accepted_total", "Messages accepted by the API", ["channel", "status"])
 API_SECONDS = Histogram(
     "tidings_api_request_seconds",
     "Time to answer a request",
     ["method", "route", "status"],
     buckets=_CALL_BUCKETS,
 )
-RECIPIENTS_PLANNED = Counter(
-    "tidings_recipients_planned_total", "Recipients put into batches", ["channel", "lane"]
-)
+RECIPIENTS_PLANNED = Counter("tidings_recipients_planned_total", "Recipients put into batches", ["channel", "lane"])
 ATTEMPTS = Counter("tidings_attempts_total", "Provider calls by outcome", ["kind", "outcome"])
 DELIVERIES = Counter("tidings_deliveries_total", "Recipients with a final state", ["kind", "state"])
-CLAIM_SECONDS = Histogram(
-    "tidings_claim_seconds", "Time of one claim in Postgres", ["found"], buckets=_CLAIM_BUCKETS
-)
+CLAIM_SECONDS = Histogram("tidings_claim_seconds", "Time of one claim in Postgres", ["found"], buckets=_CLAIM_BUCKETS)
 PROVIDER_SECONDS = Histogram(
     "tidings_provider_call_seconds", "Time from request to outcome, sampled", ["kind"], buckets=_CALL_BUCKETS
 )
@@ -31,12 +25,8 @@ IN_FLIGHT = Gauge(
     ["kind"],
     multiprocess_mode="livesum",
 )
-LEASES_EXPIRED = Counter(
-    "tidings_leases_expired_total", "Claims returned by the sweep because their lease ran out"
-)
-RECIPIENTS_UNKNOWN = Counter(
-    "tidings_recipients_unknown_total", "Outcomes that stayed unclear", ["kind", "decision"]
-)
+LEASES_EXPIRED = Counter("tidings_leases_expired_total", "Claims returned by the sweep because their lease ran out")
+RECIPIENTS_UNKNOWN = Counter("tidings_recipients_unknown_total", "Outcomes that stayed unclear", ["kind", "decision"])
 STALE_WRITES = Counter("tidings_stale_writes_total", "Writes refused because a newer token holds the batch")
 RINGS = Counter("tidings_rings_total", "Rings by result", ["result"])  # published, coalesced, skipped, failed
 OLDEST_DUE_SECONDS = Gauge(
@@ -48,9 +38,7 @@ DUE_BATCHES = Gauge(
     ["queue"],
     multiprocess_mode="mostrecent",
 )
-TICK_SECONDS = Histogram(
-    "tidings_tick_seconds", "Time of one scheduler tick", ["tick"], buckets=_CALL_BUCKETS
-)
+TICK_SECONDS = Histogram("tidings_tick_seconds", "Time of one scheduler tick", ["tick"], buckets=_CALL_BUCKETS)
 RELEASE_LATENESS_SECONDS = Histogram(
     "tidings_release_lateness_seconds",
     "How late scheduled messages were released",

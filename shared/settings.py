@@ -33,7 +33,10 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(1024 * 1024, description="largest JSON body; longer ones get 413")
     key_cache_seconds: float = Field(5.0, description="how long a revoked API key may still be honoured")
     metrics_port: int | None = Field(
-        None, ge=0, le=65535, description="port of /metrics, /live and /ready for roles without an API; none: off"
+        None,
+        ge=0,
+        le=65535,
+        description="port of /metrics, /live and /ready for roles without an API; none: off",
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
@@ -47,7 +50,9 @@ class Settings(BaseSettings):
         30.0, gt=0, description="wait for the answer to the final dot (RFC 1047: shorter waits make copies)"
     )
     window: int = Field(
-        4000, gt=0, description="recipients of one worker process that may be in flight: the bound of copies per kill"
+        4000,
+        gt=0,
+        description="recipients of one worker process that may be in flight: the bound of copies per kill",
     )
     batch_size: int | None = Field(None, gt=0, description="recipients per batch; none: what the adapter declares")
     page_size: int = Field(10_000, gt=0, description="recipients planned per fan-out transaction")
@@ -60,12 +65,16 @@ class Settings(BaseSettings):
     retry_base_seconds: float = Field(2.0, gt=0, description="first step of the backoff; grows by 2, full jitter")
     retry_cap_seconds: float = Field(600.0, gt=0, description="longest step of the backoff")
     max_resends: int = Field(
-        3, ge=0, description="times a recipient whose outcome is unknown is sent again, where the rule allows it"
+        3,
+        ge=0,
+        description="times a recipient whose outcome is unknown is sent again, where the rule allows it",
     )
 
     # Ticks
     release_interval_seconds: float = Field(0.5, gt=0, description="how often due schedules are looked for")
-    sweep_interval_seconds: float = Field(2.0, gt=0, description="how often expired leases and stale work are looked for")
+    sweep_interval_seconds: float = Field(
+        2.0, gt=0, description="how often expired leases and stale work are looked for"
+    )
     stale_due_seconds: float = Field(5.0, gt=0, description="due work older than this is rung again by the sweep")
 
     # Where provider traffic goes; none: the provider's own address
@@ -124,6 +133,7 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         faults = "; ".join(
-            f"TIDINGS_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}" for fault in error.errors()
+            f"TIDINGS_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            for fault in error.errors()
         )
         raise ConfigurationError(f"Wrong settings: {faults}", hint="`tidings config` lists every setting.") from error

@@ -22,7 +22,7 @@ def _configuration(database_url: str) -> Config:
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Run the migrations and create the ledger partitions of the near future. Safe to repeat and to run twice at once."""
+    """Run the migrations and create the ledger partitions of the near future. Safe to repeat, also at once."""
     command.upgrade(_configuration(database_url), revision)
     if revision != "head":
         return

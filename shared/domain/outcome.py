@@ -8,9 +8,7 @@ from typing import Literal
 class UnknownRule(StrEnum):
     """What to do with a recipient whose outcome is unknown."""
 
-    RESEND = (
-        "resend"  # a copy replaces or resembles the first (same Message-ID, collapse id or idempotency key)
-    )
+    RESEND = "resend"  # a copy replaces or resembles the first (same Message-ID, collapse id or idempotency key)
     LEAVE = "leave"  # a copy costs or annoys: stay unknown, a receipt may settle it
 
 
@@ -27,9 +25,7 @@ class Retry:
 
     reason: str
     after_seconds: float | None = None  # the provider's own delay (Retry-After); None: our backoff decides
-    scope: Literal["recipient", "provider"] = (
-        "recipient"  # provider: throttled as a whole, slow down everywhere
-    )
+    scope: Literal["recipient", "provider"] = "recipient"  # provider: throttled as a whole, slow down everywhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,9 +43,7 @@ class Batch(Base):
     state: Mapped[str] = mapped_column(server_default="due")
     due_at: Mapped[CreatedAt]
     targets: Mapped[list[int]]  # target_seqs in the order they are marked
-    attempt: Mapped[int] = mapped_column(
-        SmallInteger, server_default=text("1")
-    )  # of every recipient in it, from 1
+    attempt: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))  # of every recipient in it, from 1
     # how often every recipient in it may have been sent before: possible copies
     resends: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     # marks: targets[:attempted_to] may have been sent; recorded_total of them have an outcome

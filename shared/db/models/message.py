@@ -11,9 +11,7 @@ from shared.db.base import Base, CreatedAt, ProjectRef, Seq, SeqRef, UpdatedAt
 class Message(Base):
     __tablename__ = "messages"
     __table_args__ = (
-        Index(
-            "messages_id_key", "project_seq", "id", unique=True, postgresql_where=text("deleted_at IS NULL")
-        ),
+        Index("messages_id_key", "project_seq", "id", unique=True, postgresql_where=text("deleted_at IS NULL")),
         Index("messages_project_idx", "project_seq", "seq", postgresql_where=text("deleted_at IS NULL")),
         # what release looks for: only messages whose time is still to come
         Index(
@@ -35,12 +33,8 @@ class Message(Base):
     targets: Mapped[list[str]]
     scheduled_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
-    version: Mapped[int] = mapped_column(
-        Integer, server_default=text("1")
-    )  # compare-and-set of PATCH against release
-    run: Mapped[int | None] = mapped_column(
-        BigInteger
-    )  # drawn when it becomes `processing`; see shared/ids.py
+    version: Mapped[int] = mapped_column(Integer, server_default=text("1"))  # compare-and-set of PATCH against release
+    run: Mapped[int | None] = mapped_column(BigInteger)  # drawn when it becomes `processing`; see shared/ids.py
     expires_at: Mapped[datetime | None]  # end of its time to live; set with run
     deleted_at: Mapped[datetime | None]  # tombstone: 404 at once, what is in flight is still recorded
     created_at: Mapped[CreatedAt]
@@ -88,13 +82,7 @@ class FanOut(Base):
     message_seq: Mapped[SeqRef]
     due_at: Mapped[CreatedAt]
     cursor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))  # last target_seq planned
-    bound: Mapped[int | None] = mapped_column(
-        BigInteger
-    )  # largest target_seq at the start; None: not started
+    bound: Mapped[int | None] = mapped_column(BigInteger)  # largest target_seq at the start; None: not started
     topic_seqs: Mapped[list[int]] = mapped_column(server_default=text("'{}'"))
-    listed_seqs: Mapped[list[int]] = mapped_column(
-        server_default=text("'{}'")
-    )  # listed users' and targets', ascending
-    crashes: Mapped[int] = mapped_column(
-        Integer, server_default=text("0")
-    )  # failed pages; the third fails the message
+    listed_seqs: Mapped[list[int]] = mapped_column(server_default=text("'{}'"))  # listed users' and targets', ascending
+    crashes: Mapped[int] = mapped_column(Integer, server_default=text("0"))  # failed pages; the third fails the message

@@ -28,9 +28,7 @@ class ApiKey(Base):
     project_seq: Mapped[ProjectRef] = mapped_column(ForeignKey("projects.seq", ondelete="CASCADE"))
     id: Mapped[str]
     name: Mapped[str]
-    secret_hash: Mapped[bytes] = mapped_column(
-        LargeBinary, unique=True
-    )  # SHA-256; the secret itself is shown once
+    secret_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)  # SHA-256; the secret itself is shown once
     scopes: Mapped[list[str]]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]  # exact to some minutes: written at most once per cache period

@@ -23,9 +23,7 @@ class User(Base):
     email: Mapped[str] = mapped_column(server_default="")  # lowercase; "" when none
     phone: Mapped[str] = mapped_column(server_default="")  # E.164; "" when none
     password_hash: Mapped[str | None]
-    is_enabled: Mapped[bool] = mapped_column(
-        server_default=text("true")
-    )  # the wire's `status`; false: blocked
+    is_enabled: Mapped[bool] = mapped_column(server_default=text("true"))  # the wire's `status`; false: blocked
     labels: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     prefs: Mapped[dict[str, object]] = mapped_column(server_default=text("'{}'"))
     email_verified: Mapped[bool] = mapped_column(server_default=text("false"))

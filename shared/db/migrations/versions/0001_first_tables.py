@@ -3,9 +3,9 @@
 Expand first, contract in a later release: the code before this migration keeps running while it is applied.
 """
 
-from sqlalchemy.dialects import postgresql
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
@@ -43,7 +43,8 @@ FUNCTIONS_AND_VIEWS = (
         FROM deliveries
         UNION ALL
         SELECT batch.run, target.seq, batch.project_seq,
-               CASE WHEN batch.state = 'claimed' AND target.position <= batch.attempted_to THEN 'claimed' ELSE 'queued' END,
+               CASE WHEN batch.state = 'claimed' AND target.position <= batch.attempted_to
+                    THEN 'claimed' ELSE 'queued' END,
                batch.provider_seq, batch.attempt - 1, batch.resends, '', NULL
         FROM batches AS batch
         CROSS JOIN LATERAL unnest(batch.targets) WITH ORDINALITY AS target (seq, position)
@@ -185,9 +186,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run", name=op.f("message_progress_pkey")),
         postgresql_with={"fillfactor": "50"},
     )
-    op.create_index(
-        op.f("message_progress_message_seq_idx"), "message_progress", ["message_seq"], unique=False
-    )
+    op.create_index(op.f("message_progress_message_seq_idx"), "message_progress", ["message_seq"], unique=False)
     op.create_table(
         "projects",
         sa.Column("seq", sa.Integer(), sa.Identity(always=True), nullable=False),
@@ -273,9 +272,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("credentials_encrypted", sa.Text(), nullable=False),
-        sa.Column(
-            "options", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
-        ),
+        sa.Column("options", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("fault_reason", sa.Text(), nullable=True),
         sa.Column("fault_since", sa.DateTime(timezone=True), nullable=True),
@@ -331,9 +328,7 @@ def upgrade() -> None:
         sa.Column("password_hash", sa.Text(), nullable=True),
         sa.Column("is_enabled", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("labels", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
-        sa.Column(
-            "prefs", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
-        ),
+        sa.Column("prefs", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("email_verified", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("phone_verified", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("password_updated_at", sa.DateTime(timezone=True), nullable=True),
@@ -390,9 +385,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["project_seq"], ["projects.seq"], name=op.f("targets_project_seq_fkey"), ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(
-            ["user_seq"], ["users.seq"], name=op.f("targets_user_seq_fkey"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["user_seq"], ["users.seq"], name=op.f("targets_user_seq_fkey"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("seq", name=op.f("targets_pkey")),
         sa.UniqueConstraint("project_seq", "id", name=op.f("targets_project_seq_id_key")),
         sa.UniqueConstraint("project_seq", "identifier", name=op.f("targets_project_seq_identifier_key")),
@@ -441,9 +434,7 @@ def downgrade() -> None:
     op.drop_index("users_email_key", table_name="users", postgresql_where=sa.text("email <> ''"))
     op.drop_table("users")
     op.drop_index("topics_id_key", table_name="topics", postgresql_where=sa.text("deleted_at IS NULL"))
-    op.drop_index(
-        "topics_deleted_idx", table_name="topics", postgresql_where=sa.text("deleted_at IS NOT NULL")
-    )
+    op.drop_index("topics_deleted_idx", table_name="topics", postgresql_where=sa.text("deleted_at IS NOT NULL"))
     op.drop_table("topics")
     op.drop_table("providers")
     op.drop_index(
@@ -451,9 +442,7 @@ def downgrade() -> None:
         table_name="messages",
         postgresql_where=sa.text("status = 'scheduled' AND deleted_at IS NULL"),
     )
-    op.drop_index(
-        "messages_project_idx", table_name="messages", postgresql_where=sa.text("deleted_at IS NULL")
-    )
+    op.drop_index("messages_project_idx", table_name="messages", postgresql_where=sa.text("deleted_at IS NULL"))
     op.drop_index("messages_id_key", table_name="messages", postgresql_where=sa.text("deleted_at IS NULL"))
     op.drop_table("messages")
     op.drop_table("api_keys")
@@ -463,9 +452,7 @@ def downgrade() -> None:
     op.drop_table("installation")
     op.drop_index("fan_outs_due_idx", table_name="fan_outs")
     op.drop_table("fan_outs")
-    op.drop_index(
-        "deliveries_not_sent_idx", table_name="deliveries", postgresql_where=sa.text("state <> 'sent'")
-    )
+    op.drop_index("deliveries_not_sent_idx", table_name="deliveries", postgresql_where=sa.text("state <> 'sent'"))
     op.drop_table("deliveries")
     op.drop_index("batches_run_idx", table_name="batches")
     op.drop_index("batches_lease_idx", table_name="batches", postgresql_where=sa.text("state = 'claimed'"))
