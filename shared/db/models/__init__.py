@@ -2,7 +2,7 @@
 
 from shared.db.models.batch import Batch
 from shared.db.models.delivery import Attempt, Delivery
-from shared.db.models.installation import Installation
+from shared.db.models.installation import Installation, Tick
 from shared.db.models.message import FanOut, Message, MessageProgress
 from shared.db.models.project import ApiKey, Project
 from shared.db.models.provider import Provider, ProviderToken
@@ -24,6 +24,7 @@ __all__ = [
     "ProviderToken",
     "Subscriber",
     "Target",
+    "Tick",
     "Topic",
     "User",
 ]

@@ -23,6 +23,8 @@ class Batch(Base):
             "seq",
             postgresql_where=text("state = 'due'"),
         ),
+        # is there due work in a queue, and how old is it
+        Index("batches_due_idx", "queue", "due_at", postgresql_where=text("state = 'due'")),
         Index("batches_lease_idx", "lease_until", postgresql_where=text("state = 'claimed'")),
         Index("batches_run_idx", "run"),
         {

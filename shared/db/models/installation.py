@@ -1,4 +1,6 @@
-"""The one row about this installation as a whole."""
+"""The one row about this installation as a whole, and when each tick last ran."""
+
+from datetime import datetime
 
 from sqlalchemy import CheckConstraint, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -16,3 +18,12 @@ class Installation(Base):
     # a known word encrypted with the newest secret key: tells whether this process holds the right keys
     secret_check: Mapped[str | None]
     created_at: Mapped[CreatedAt]
+
+
+class Tick(Base):
+    """A periodic job. Whoever moves `ran_at` runs it: two schedulers share the work without talking."""
+
+    __tablename__ = "ticks"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    ran_at: Mapped[datetime]

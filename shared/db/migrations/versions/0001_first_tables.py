@@ -51,6 +51,11 @@ FUNCTIONS_AND_VIEWS = (
         WHERE NOT EXISTS (
             SELECT FROM deliveries WHERE deliveries.run = batch.run AND deliveries.target_seq = target.seq
         )
+        -- what has another try due has moved to a newer batch
+        AND NOT EXISTS (
+            SELECT FROM attempts
+            WHERE attempts.run = batch.run AND attempts.batch_seq = batch.seq AND attempts.target_seq = target.seq
+        )
     """,
 )
 
@@ -110,6 +115,15 @@ def upgrade() -> None:
         ["queue", "project_seq", "message_seq", "due_at", "seq"],
         unique=False,
         postgresql_where=sa.text("state = 'due'"),
+    )
+    op.create_index(
+        "batches_due_idx", "batches", ["queue", "due_at"], unique=False, postgresql_where=sa.text("state = 'due'")
+    )
+    op.create_table(
+        "ticks",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("ran_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("ticks_pkey")),
     )
     op.create_index(
         "batches_lease_idx",
@@ -449,6 +463,7 @@ def downgrade() -> None:
     op.drop_table("projects")
     op.drop_index(op.f("message_progress_message_seq_idx"), table_name="message_progress")
     op.drop_table("message_progress")
+    op.drop_table("ticks")
     op.drop_table("installation")
     op.drop_index("fan_outs_due_idx", table_name="fan_outs")
     op.drop_table("fan_outs")
