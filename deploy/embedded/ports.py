@@ -1,0 +1,27 @@
+"""Ports on 127.0.0.1 that nothing listens on."""
+
+import random
+import socket
+
+LOOPBACK = "127.0.0.1"
+
+# Below the ports that systems give to outgoing connections (from 32768, in some sandboxes from 16000): a client that
+# keeps calling a port of that range while its server restarts may connect to itself, and then holds the port.
+RANGE = range(12_000, 16_000)
+
+
+def is_port_free(port: int, host: str = LOOPBACK) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier server may linger
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def choose_port(preferred: int | None = None) -> int:
+    """`preferred` if it is free, else one at random. Another process may still take it first: be ready to retry."""
+    if preferred is not None and is_port_free(preferred):
+        return preferred
+    return next(port for port in random.sample(RANGE, k=len(RANGE)) if is_port_free(port))
