@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Index, PrimaryKeyConstraint, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.base import Base, ProjectRef
+from shared.db.base import Base, CreatedAt, ProjectRef
 
 
 class Delivery(Base):
@@ -28,7 +28,7 @@ class Delivery(Base):
     attempts: Mapped[int] = mapped_column(SmallInteger)  # provider calls made about it; 0 when it was skipped
     resends: Mapped[int] = mapped_column(SmallInteger)  # of them after an unknown outcome: possible copies
     reason: Mapped[str] = mapped_column(server_default="")  # the provider's words, without the address
-    recorded_at: Mapped[datetime]
+    recorded_at: Mapped[CreatedAt]
 
 
 class Attempt(Base):
@@ -49,4 +49,4 @@ class Attempt(Base):
     decision: Mapped[str]  # retry, resend, final, wait
     reason: Mapped[str]
     due_at: Mapped[datetime | None]  # when the next try is due; None: no further try
-    recorded_at: Mapped[datetime]
+    recorded_at: Mapped[CreatedAt]

@@ -1,0 +1,187 @@
+"""Claiming: which due batches a worker takes, fairly, and what it needs to know to send them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+
+from shared.db.session import HotConnection
+
+# Turns: a loose index scan steps over (project, message) within the queue, starting after the last one served and
+# coming round again, and takes one batch of each. So ten thousand ready batches of one campaign cost as much as one,
+# and a second campaign or project waits one turn at most. Each step is one index probe on batches_claimable_idx,
+# which holds nothing that is paused or claimed. SKIP LOCKED picks another batch where a neighbour is claiming too.
+_CLAIM = """
+WITH RECURSIVE turns AS (
+    (
+        SELECT project_seq, message_seq, 1 AS turn
+        FROM batches
+        WHERE state = 'due' AND queue = %(queue)s
+            AND (project_seq, message_seq) > (%(after_project)s, %(after_message)s)
+        ORDER BY project_seq, message_seq
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT step.project_seq, step.message_seq, turns.turn + 1
+    FROM turns
+    CROSS JOIN LATERAL (
+        SELECT project_seq, message_seq
+        FROM batches
+        WHERE state = 'due' AND queue = %(queue)s
+            AND (project_seq, message_seq) > (turns.project_seq, turns.message_seq)
+        ORDER BY project_seq, message_seq
+        LIMIT 1
+    ) AS step
+    WHERE turns.turn < %(turns)s
+), picked AS (
+    SELECT pick.seq
+    FROM turns
+    CROSS JOIN LATERAL (
+        SELECT seq
+        FROM batches
+        WHERE state = 'due' AND queue = %(queue)s AND due_at <= now()
+            AND project_seq = turns.project_seq AND message_seq = turns.message_seq
+        ORDER BY due_at, seq
+        LIMIT 1
+        FOR UPDATE SKIP LOCKED
+    ) AS pick
+)
+UPDATE batches
+SET state = 'claimed', token = nextval('fence_tokens'), lease_until = now() + %(lease)s * interval '1 second'
+FROM picked
+WHERE batches.seq = picked.seq
+RETURNING batches.seq, run, project_seq, message_seq, queue, provider_seq, targets, attempt, resends,
+    attempted_to, recorded_total, token, waiting_since, now() AS claimed_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedBatch:
+    """A batch under our lease. `targets[attempted_to:]` are to be sent; what stands before is accounted for."""
+
+    seq: int
+    run: int
+    project_seq: int
+    message_seq: int
+    queue: str
+    provider_seq: int
+    targets: list[int]
+    attempt: int
+    resends: int
+    attempted_to: int
+    recorded_total: int
+    token: int
+    waiting_since: datetime | None
+    claimed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Where the next claim of a queue starts: after the message served last."""
+
+    project_seq: int = 0
+    message_seq: int = 0
+
+
+async def claim_batches(
+    connection: HotConnection, *, queue: str, after: Turn, turns: int, lease_seconds: float
+) -> list[ClaimedBatch]:
+    """Take at most one due batch of each of the next `turns` messages. Empty: nothing due after `after`.
+
+    The caller starts again from Turn() when a scan found nothing beyond `after`. Committed at once by the caller.
+    """
+    async with connection.cursor(row_factory=class_row(ClaimedBatch)) as cursor:
+        await cursor.execute(
+            _CLAIM,
+            {
+                "queue": queue,
+                "after_project": after.project_seq,
+                "after_message": after.message_seq,
+                "turns": turns,
+                "lease": lease_seconds,
+            },
+        )
+        batches = await cursor.fetchall()
+    return sorted(batches, key=lambda batch: (batch.project_seq, batch.message_seq))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTarget:
+    seq: int
+    id: str
+    identifier: str
+    expired: bool
+
+
+async def load_targets(connection: HotConnection, seqs: Sequence[int]) -> dict[int, LoadedTarget]:
+    """The addresses behind target_seqs; a deleted target is missing. Key: target_seq."""
+    async with connection.cursor(row_factory=class_row(LoadedTarget)) as cursor:
+        await cursor.execute("SELECT seq, id, identifier, expired FROM targets WHERE seq = ANY(%s)", [list(seqs)])
+        return {target.seq: target for target in await cursor.fetchall()}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedMessage:
+    seq: int
+    id: str
+    channel: str
+    data: dict[str, Any]
+    expires_at: datetime
+    is_deleted: bool
+
+
+async def load_messages(connection: HotConnection, seqs: Sequence[int]) -> dict[int, LoadedMessage]:
+    """Content and fate of messages, as of now. Key: message_seq."""
+    async with connection.cursor(row_factory=class_row(LoadedMessage)) as cursor:
+        await cursor.execute(
+            "SELECT seq, id, channel, data, expires_at, deleted_at IS NOT NULL AS is_deleted"
+            " FROM messages WHERE seq = ANY(%s)",
+            [list(seqs)],
+        )
+        return {message.seq: message for message in await cursor.fetchall()}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedProvider:
+    seq: int
+    project_seq: int
+    id: str
+    kind: str
+    channel: str
+    enabled: bool
+    credentials_encrypted: str
+    options: dict[str, Any]
+    version: int
+    has_fault: bool
+
+
+async def load_providers(connection: HotConnection, project_seqs: Sequence[int]) -> list[LoadedProvider]:
+    """Every provider of these projects, oldest first: the first enabled one of a channel is its default."""
+    async with connection.cursor(row_factory=class_row(LoadedProvider)) as cursor:
+        await cursor.execute(
+            "SELECT seq, project_seq, id, kind, channel, enabled, credentials_encrypted, options, version,"
+            " fault_since IS NOT NULL AS has_fault FROM providers WHERE project_seq = ANY(%s) ORDER BY seq",
+            [list(project_seqs)],
+        )
+        return await cursor.fetchall()
+
+
+async def resolve_roles(connection: HotConnection, *, project_seq: int, target_ids: Sequence[str]) -> dict[str, int]:
+    """The seqs of targets named by public id (the cc and bcc of a mail). Key: public id."""
+    cursor = await connection.execute(
+        "SELECT id, seq FROM targets WHERE project_seq = %s AND id = ANY(%s)", [project_seq, list(target_ids)]
+    )
+    return dict(await cursor.fetchall())
+
+
+async def renew_leases(connection: HotConnection, held: Sequence[tuple[int, int]], *, lease_seconds: float) -> set[int]:
+    """Renew the leases of (seq, token) pairs; the seqs that are still ours. A missing one was lost to a newer token."""
+    cursor = await connection.execute(
+        "UPDATE batches SET lease_until = now() + %s * interval '1 second'"
+        " FROM unnest(%s::bigint[], %s::bigint[]) AS held (seq, token)"
+        " WHERE batches.seq = held.seq AND batches.token = held.token RETURNING batches.seq",
+        [lease_seconds, [seq for seq, _ in held], [token for _, token in held]],
+    )
+    return {seq for (seq,) in await cursor.fetchall()}

@@ -1,0 +1,48 @@
+"""Which queues hold work that is due, and how old the oldest is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from shared.db.session import HotConnection
+
+
+@dataclass(frozen=True, slots=True)
+class DueQueue:
+    queue: str
+    oldest_seconds: float  # age of the oldest due batch; may be slightly negative for one due this instant
+
+
+async def find_due_queues(connection: HotConnection, queues: Sequence[str]) -> list[DueQueue]:
+    """The queues among these with a due batch, in the order given. One probe of batches_due_idx each."""
+    async with connection.cursor(row_factory=class_row(DueQueue)) as cursor:
+        await cursor.execute(
+            "SELECT queue, extract(epoch FROM now() - oldest.due_at)::float8 AS oldest_seconds"
+            " FROM unnest(%s::text[]) WITH ORDINALITY AS asked (queue, position)"
+            " CROSS JOIN LATERAL (SELECT due_at FROM batches WHERE state = 'due' AND batches.queue = asked.queue"
+            " ORDER BY due_at LIMIT 1) AS oldest"
+            " WHERE oldest.due_at <= now() ORDER BY position",
+            [list(queues)],
+        )
+        return await cursor.fetchall()
+
+
+async def oldest_due_fan_out_seconds(connection: HotConnection) -> float | None:
+    """Age of the oldest message waiting to be planned; None when there is none."""
+    cursor = await connection.execute(
+        "SELECT extract(epoch FROM now() - due_at)::float8 FROM fan_outs WHERE due_at <= now() ORDER BY due_at LIMIT 1"
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+async def count_due_batches(connection: HotConnection, queue: str, *, limit: int = 10_000) -> int:
+    """Due batches of a queue, counted up to `limit`: a bounded index range, safe to ask often."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM"
+        " (SELECT FROM batches WHERE state = 'due' AND queue = %s AND due_at <= now() LIMIT %s) AS due",
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
