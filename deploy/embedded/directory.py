@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from deploy.embedded import leftovers
+from deploy.embedded.child import keep_quiet
 from deploy.embedded.home import EngineHome, engine_home
 from shared.errors import EngineError
 
@@ -68,7 +70,8 @@ class DataDirectory:
             self._lock = None
 
     def remove(self) -> None:
-        """Delete DIR and, where it lies elsewhere, the engines' home; then close. The engines must be stopped."""
+        """Delete DIR and, where it lies elsewhere, the engines' home; then close."""
+        leftovers.stop_postgres(self.home.path / "postgres", keep_quiet)
         shutil.rmtree(self.home.path)
         shutil.rmtree(self.path)
         self.close()

@@ -19,18 +19,18 @@ def stop_postgres(data: Path, on_progress: Progress) -> None:
     `postmaster.pid` whose number now belongs to some other process would keep Postgres from starting.
     """
     for signal_number, grace_seconds in STEPS:
-        if not list(_server_processes(data)):
+        if not list(server_processes(data)):
             break
         on_progress("Stopping a Postgres that an earlier run left behind ...")
         _signal_and_wait(data, signal_number, grace_seconds)
-    if left := list(_server_processes(data)):
+    if left := list(server_processes(data)):
         raise EngineError(f"A Postgres of an earlier run does not stop (process {left[0]}).", hint="Kill it.")
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _signal_and_wait(data: Path, signal_number: signal.Signals, grace_seconds: float) -> None:
     postmaster = _postmaster(data)
-    processes = list(_server_processes(data))
+    processes = list(server_processes(data))
     # the postmaster stops its children in good order; without it they are told one by one
     for process in [postmaster] if postmaster in processes else processes:
         try:
@@ -38,7 +38,7 @@ def _signal_and_wait(data: Path, signal_number: signal.Signals, grace_seconds: f
         except ProcessLookupError:
             continue
     deadline = time.monotonic() + grace_seconds
-    while list(_server_processes(data)) and time.monotonic() < deadline:
+    while list(server_processes(data)) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
 
 
@@ -49,7 +49,7 @@ def _postmaster(data: Path) -> int | None:
         return None
 
 
-def _server_processes(data: Path) -> Iterator[int]:
+def server_processes(data: Path) -> Iterator[int]:
     """Every process named postgres that works in this directory, as all of Postgres's processes do.
 
     Without /proc (macOS) none is found, and Postgres itself refuses a second server on its data.

@@ -84,12 +84,13 @@ class EmbeddedPostgres:
         return self._directory.logs / "postgres.log"
 
     @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+    def process_id(self) -> int | None:
+        """None while it is not running."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self) -> None:
         """Returns once connections are accepted. Raises EngineError with Postgres's own reason."""
-        if self.is_running:
+        if self.process_id is not None:
             return
         home = self._directory.home.path
         software = postgres_software(self._directory.home)

@@ -46,12 +46,13 @@ class EmbeddedRedis:
         return self._directory.logs / "redis.log"
 
     @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+    def process_id(self) -> int | None:
+        """None while it is not running."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self) -> None:
         """Returns once it answers. Raises EngineError with its own reason."""
-        if self.is_running:
+        if self.process_id is not None:
             return
         server = Server(
             name="Redis",
