@@ -1,0 +1,28 @@
+"""What both peers and Tidings send: one push notification, one e-mail."""
+
+from email.message import EmailMessage
+
+SENDER = "news@tidings.example"
+SUBJECT = "The autumn programme is out"
+BODY = "Forty concerts, two of them near you. Tickets from Monday at ten."
+
+
+def push_payload(token: str) -> dict[str, object]:
+    return {"message": {"token": token, "notification": {"title": SUBJECT, "body": BODY}}}
+
+
+def email_message(address: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = SENDER
+    message["To"] = address
+    message["Subject"] = SUBJECT
+    message.set_content(BODY)
+    return message
+
+
+_HEAD, _TAIL = email_message("{address}").as_bytes().replace(b"\n", b"\r\n").split(b"{address}")
+
+
+def email_bytes(address: str) -> bytes:
+    """The same message, put together from parts made once: building one costs more than sending it."""
+    return b"".join((_HEAD, address.encode(), _TAIL))
