@@ -63,11 +63,11 @@ class TokenMaker(Protocol):
         """A fresh token and the Unix second it expires at. Raises CredentialsRefused or TokenUnavailable."""
 
 
-class CredentialsRefused(Exception):  # noqa: N818  # it states what happened, as our errors do
+class CredentialsRefused(Exception):  # it states what happened, as our errors do
     """The provider does not accept these credentials: an account fault."""
 
 
-class TokenUnavailable(Exception):  # noqa: N818  # see above
+class TokenUnavailable(Exception):  # see above
     """The token endpoint did not answer properly; worth another try."""
 
 

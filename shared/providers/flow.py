@@ -1,0 +1,87 @@
+"""How many requests travel through few slots: pulled when a slot is free, answered in bulk, each flow in turn."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Flow(Generic[Item, Result]):
+    """Items on their way out and their results on the way back.
+
+    Items are numbered by whoever supplies them and pulled one by one, so that nothing is rendered before it can
+    leave. Results are collected over a turn of the event loop and handed over together: one task switch serves
+    hundreds of them.
+    """
+
+    __slots__ = ("_finished", "_items", "_travelling", "_waiter", "exhausted")
+
+    def __init__(self, items: Iterator[tuple[int, Item]]) -> None:
+        self._items = items
+        self._travelling = 0
+        self._finished: list[tuple[int, Result]] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self.exhausted = False  # nothing more to pull: all taken, or abandoned
+
+    def take(self) -> tuple[int, Item] | None:
+        """The next item, or None when there is none left."""
+        if self.exhausted:
+            return None
+        pair = next(self._items, None)
+        if pair is None:
+            self.abandon()
+        else:
+            self._travelling += 1
+        return pair
+
+    def finish(self, index: int, result: Result) -> None:
+        """Answer an item that was taken: once for each."""
+        self._travelling -= 1
+        self._finished.append((index, result))
+        self._wake()
+
+    def abandon(self) -> None:
+        """Pull no more. What travels already may still be answered."""
+        self.exhausted = True
+        self._wake()
+
+    async def batches(self) -> AsyncGenerator[list[tuple[int, Result]], None]:
+        """Results in the order they come, as many at a time as there are; ends when every item is answered."""
+        while True:
+            if self._finished:
+                batch, self._finished = self._finished, []
+                yield batch
+            elif self.exhausted and not self._travelling:
+                return
+            else:
+                self._waiter = asyncio.get_running_loop().create_future()
+                await self._waiter
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Turns(Generic[Item, Result]):
+    """Flows that have something to send, one item of each in turn, so that a small one never waits for a large one."""
+
+    __slots__ = ("_flows",)
+
+    def __init__(self) -> None:
+        self._flows: deque[Flow[Item, Result]] = deque()
+
+    def join(self, flow: Flow[Item, Result]) -> None:
+        self._flows.append(flow)
+
+    def take(self) -> tuple[Flow[Item, Result], int, Item] | None:
+        """The next item of the flow whose turn it is, or None when no flow has any."""
+        while self._flows:
+            flow = self._flows.popleft()
+            pair = flow.take()
+            if pair is not None:
+                self._flows.append(flow)
+                return flow, *pair
+        return None

@@ -1,0 +1,160 @@
+"""OAuth access tokens of a Google service account: signed for, fetched once for all workers, renewed in time."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+import jwt
+
+from shared.providers.contract import Account, CredentialsRefused, TokenStore, TokenUnavailable
+from shared.providers.transport import Failure, Reply, Request, Transport
+
+# developers.google.com, "Using OAuth 2.0 for server to server applications": the JWT bearer grant
+GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
+ASSERTION_LIFETIME_SECONDS: Final = 3600  # the most Google takes
+MARGIN_SECONDS: Final = 300.0  # a token is renewed this long before it ends
+
+GOOGLE_TOKEN_HOSTS: Final = frozenset({"oauth2.googleapis.com", "accounts.google.com", "www.googleapis.com"})
+"""A service account comes from a customer: its token_uri must not make us call addresses inside our network."""
+
+
+class GoogleToken:
+    """The access token of one account: from memory, else from the store, else made and stored."""
+
+    def __init__(
+        self,
+        account: Account,
+        store: TokenStore,
+        transport: Transport,
+        *,
+        purpose: str,
+        endpoint: str | None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`endpoint`: an origin that takes token requests in Google's place."""
+        self._account = account
+        self._store = store
+        self._transport = transport
+        self._purpose = purpose
+        self._endpoint = endpoint
+        self._now = now
+        self._token: str | None = None
+        self._expires_at = 0.0
+        self._lock = asyncio.Lock()
+
+    async def current(self) -> str:
+        """A token good for some minutes more. Raises CredentialsRefused or TokenUnavailable."""
+        if self._is_fresh():
+            return self._remembered()
+        async with self._lock:
+            if self._is_fresh():  # while we waited
+                return self._remembered()
+            await self._recall()
+            if self._is_fresh():
+                return self._remembered()
+            try:
+                return await self._renew()
+            except TokenUnavailable:
+                if self._expires_at <= self._now():
+                    raise
+                return self._remembered()  # the old one still serves for some minutes
+
+    async def renewed(self, stale: str) -> str:
+        """Another token than `stale`, which the provider no longer takes."""
+        async with self._lock:
+            if self._token == stale:
+                await self._renew()
+            return self._remembered()
+
+    def _is_fresh(self) -> bool:
+        return self._token is not None and self._expires_at > self._now() + MARGIN_SECONDS
+
+    def _remembered(self) -> str:
+        assert self._token is not None
+        return self._token
+
+    async def _recall(self) -> None:
+        stored = await self._store.get(self._account, self._purpose)
+        if stored is not None:
+            self._token, self._expires_at = stored
+
+    async def _renew(self) -> str:
+        token = await self._store.renew(
+            self._account, self._purpose, stale=self._token, make=self._make, margin_seconds=MARGIN_SECONDS
+        )
+        await self._recall()
+        self._token = token
+        return token
+
+    async def _make(self) -> tuple[str, float]:
+        service_account = read_service_account(self._account)
+        origin, path = self._where(service_account["token_uri"])
+        form = urlencode({"grant_type": GRANT, "assertion": self._assertion(service_account)}).encode()
+        request = Request(path, ("content-type: application/x-www-form-urlencoded",), form)
+        asked_at = self._now()
+        async for batch in self._transport.exchange(origin, iter([(0, request)])):
+            for _, answer in batch:
+                return _read_token(answer, asked_at)
+        raise TokenUnavailable("the token endpoint gave no answer")
+
+    def _where(self, token_uri: str) -> tuple[str, str]:
+        uri = urlsplit(token_uri)
+        path = uri.path or "/"
+        if self._endpoint is not None:
+            return self._endpoint, path
+        if uri.scheme != "https" or uri.hostname not in GOOGLE_TOKEN_HOSTS or uri.port not in {None, 443}:
+            raise CredentialsRefused("the service account's token_uri is not one of Google's")
+        return f"https://{uri.hostname}", path
+
+    def _assertion(self, service_account: Mapping[str, Any]) -> str:
+        issued_at = int(self._now())
+        claims = {
+            "iss": service_account["client_email"],
+            "scope": SCOPE,
+            "aud": service_account["token_uri"],
+            "iat": issued_at,
+            "exp": issued_at + ASSERTION_LIFETIME_SECONDS,
+        }
+        try:
+            return jwt.encode(claims, service_account["private_key"], algorithm="RS256")
+        except (jwt.InvalidKeyError, ValueError, TypeError) as error:
+            raise CredentialsRefused("the service account's private_key is no RSA key in PEM") from error
+
+
+def read_service_account(account: Account) -> Mapping[str, Any]:
+    """The service account's JSON, which customers paste as an object or as text.
+
+    Raises CredentialsRefused where it cannot be used.
+    """
+    service_account = account.credentials.get("serviceAccountJSON")
+    if isinstance(service_account, str):
+        try:
+            service_account = json.loads(service_account)
+        except ValueError:
+            raise CredentialsRefused("serviceAccountJSON is not JSON") from None
+    if not isinstance(service_account, Mapping):
+        raise CredentialsRefused("the provider has no serviceAccountJSON")
+    for key in ("project_id", "client_email", "private_key", "token_uri"):
+        if not isinstance(service_account.get(key), str) or not service_account[key]:
+            raise CredentialsRefused(f"serviceAccountJSON has no {key}")
+    return service_account
+
+
+def _read_token(answer: Reply | Failure, asked_at: float) -> tuple[str, float]:
+    """The token and when it ends. 4xx means the account; all else may pass."""
+    if isinstance(answer, Failure):
+        raise TokenUnavailable(f"no answer from the token endpoint: {answer.reason}")
+    try:
+        body = json.loads(answer.body)
+        if answer.status == 200:
+            return str(body["access_token"]), asked_at + float(body["expires_in"])
+        error = str(body["error"])
+    except (ValueError, KeyError, TypeError):
+        error = "an answer that is not OAuth's"
+    if answer.status in {400, 401, 403}:
+        raise CredentialsRefused(f"Google refuses the service account: {error}")
+    raise TokenUnavailable(f"the token endpoint answered {answer.status}: {error}")

@@ -1,0 +1,54 @@
+"""The one way HTTP requests leave for a provider: what is asked, what comes back, what is known when nothing does."""
+
+from collections.abc import AsyncGenerator, Iterator
+from typing import Final, NamedTuple, Protocol
+
+BODY_LIMIT_BYTES: Final = 64 * 1024
+"""No provider's answer is near as long; what exceeds it is cut off and the reply marked."""
+
+
+class Request(NamedTuple):
+    """Requests of one adapter look alike: pass the same `path` and `headers` objects again wherever they are equal,
+    and an implementation may skip whatever it prepared for the one before.
+    """
+
+    path: str  # from the slash on, with its query, quoted
+    headers: tuple[str, ...]  # "name: value", ASCII; host, length and user agent are added
+    body: bytes
+    method: str = "POST"
+
+
+class Reply(NamedTuple):
+    """The provider answered."""
+
+    status: int
+    body: bytes  # at most BODY_LIMIT_BYTES
+    retry_after_seconds: float | None = None  # from Retry-After, seconds or date; read for statuses from 300 on
+    is_cut: bool = False  # the body was longer; the rest was not read
+
+
+class Failure(NamedTuple):
+    """No answer came, or none that HTTP knows."""
+
+    reason: str  # for people; holds no address, no content
+    never_left: bool  # the provider cannot have acted on it: not connected, no TLS, stream refused, not yet sent
+
+
+class Transport(Protocol):
+    """Sends requests to any number of origins, many at a time over few connections.
+
+    It keeps the total timeout for each request from the moment it takes it on, verifies certificates, follows no
+    redirect, knows no proxy and never sends a request twice, not even when a kept connection turns out to be dead.
+    """
+
+    def exchange(
+        self, origin: str, requests: Iterator[tuple[int, Request]]
+    ) -> AsyncGenerator[list[tuple[int, Reply | Failure]], None]:
+        """Send all to `origin` ("https://host:port"), yielding (number, answer) once for each, in bulk as they come.
+
+        Requests are pulled when there is room for them, so the iterator may render them at the last moment; it must
+        not raise. Leaving the iteration early abandons what is in flight.
+        """
+
+    async def aclose(self) -> None:
+        """Close the connections; what is in flight is answered with a Failure. Safe to call twice."""

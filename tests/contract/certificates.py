@@ -1,0 +1,67 @@
+"""A certificate authority for one test run, and a server certificate for loopback signed by it."""
+
+import datetime as dt
+import ipaddress
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    ca_file: Path
+    server_file: Path  # certificate and key
+
+    def server_context(self, *alpn: str) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.server_file)
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
+        return context
+
+
+def make_certificates(directory: Path) -> Certificates:
+    """Valid for an hour, for `localhost` and 127.0.0.1."""
+    authority_key = ec.generate_private_key(ec.SECP256R1())
+    authority = _sign("Tidings test CA", authority_key.public_key(), authority_key, None, [])
+    server_key = ec.generate_private_key(ec.SECP256R1())
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    server = _sign("localhost", server_key.public_key(), authority_key, authority, names)
+    ca_file, server_file = directory / "ca.pem", directory / "server.pem"
+    ca_file.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
+    server_file.write_bytes(
+        server.public_bytes(serialization.Encoding.PEM)
+        + server_key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return Certificates(ca_file, server_file)
+
+
+def _sign(
+    name: str,
+    public_key: ec.EllipticCurvePublicKey,
+    signer: ec.EllipticCurvePrivateKey,
+    issuer: x509.Certificate | None,
+    names: list[x509.GeneralName],
+) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.subject if issuer else subject)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=5))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(signer, hashes.SHA256())
