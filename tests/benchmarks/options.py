@@ -1,0 +1,46 @@
+"""How much is measured: sizes for figures, and small ones that only show that everything runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    runs: int  # per figure
+    run_seconds: float  # an end-to-end run is given as many recipients as take about that long
+    first_total: int  # recipients of Tidings' warm-up run, and the least it is ever given
+    largest_total: int
+    load_seconds: float  # of one run of the load generator
+    small_audience: int  # the two audiences whose memory is compared
+    large_audience: int
+    claims: int
+
+
+FULL = Sizes(
+    runs=5,
+    run_seconds=5.0,
+    first_total=20_000,
+    largest_total=200_000,
+    load_seconds=5.0,
+    small_audience=20_000,
+    large_audience=1_000_000,
+    claims=1_000,
+)
+
+QUICK = Sizes(
+    runs=1,
+    run_seconds=0.5,
+    first_total=1_000,
+    largest_total=10_000,
+    load_seconds=1.0,
+    small_audience=1_000,
+    large_audience=20_000,
+    claims=100,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    sizes: Sizes
+    cores: int
+    sink_sources: Path
