@@ -2,9 +2,9 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import ConfigurationError
@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address the API listens on")
     port: int = Field(8090, ge=0, le=65535, description="port of the API; 0 picks a free one")
     public_url: str | None = Field(None, description="how clients reach the API, for links in messages")
+    allowed_origins: str = Field(
+        "", description="hosts of web pages that may call the API, separated by commas; localhost always may"
+    )
     max_body_bytes: int = Field(1024 * 1024, description="largest JSON body; longer ones get 413")
     key_cache_seconds: float = Field(5.0, description="how long a revoked API key may still be honoured")
     metrics_port: int | None = Field(
@@ -43,7 +46,7 @@ class Settings(BaseSettings):
 
     # Delivering
     lease_seconds: float = Field(
-        60.0, gt=0, description="how long a claim holds without renewal; at least 2 x provider timeout + 5"
+        75.0, gt=0, description="how long a claim holds without renewal; about 2 x the longest timeout below"
     )
     provider_timeout_seconds: float = Field(10.0, gt=0, description="one provider call, connect included")
     smtp_final_timeout_seconds: float = Field(
@@ -60,6 +63,9 @@ class Settings(BaseSettings):
     message_time_to_live_seconds: float = Field(86_400.0, description="a recipient not reached by then is `expired`")
     account_fault_patience_seconds: float = Field(
         600.0, description="how long recipients wait for mended credentials before they fail"
+    )
+    account_fault_retry_seconds: float = Field(
+        15.0, gt=0, description="how often one recipient probes whether an account at fault is mended"
     )
     quick_retries: int = Field(3, ge=0, description="tries before the long backoff starts")
     retry_base_seconds: float = Field(2.0, gt=0, description="first step of the backoff; grows by 2, full jitter")
@@ -96,16 +102,34 @@ class Settings(BaseSettings):
     # The simulator
     simulator_dir: Path = Field(Path(".tidings/simulator"), description="record and certificates of the simulator")
 
+    @model_validator(mode="after")
+    def _lease_outlives_calls(self) -> Self:
+        longest = max(self.provider_timeout_seconds, self.smtp_final_timeout_seconds)
+        if self.lease_seconds <= longest:
+            raise ValueError(  # pydantic turns it into its own error
+                f"lease_seconds ({self.lease_seconds:g}) must be longer than provider_timeout_seconds and "
+                f"smtp_final_timeout_seconds ({longest:g}): nothing could be sent under it"
+            )
+        return self
+
     def endpoint_of(self, kind: str) -> str | None:
         """Where traffic of this provider kind is sent instead of the provider's own address."""
         value: str | None = getattr(self, f"endpoint_{kind}", None)
         return value
+
+    def allowed_hosts(self) -> frozenset[str]:
+        return frozenset(self.allowed_origins.replace(",", " ").split())
 
     def require_database_url(self) -> str:
         if not self.database_url:
             raise ConfigurationError(
                 "TIDINGS_DATABASE_URL is not set.",
                 hint="Set it to postgresql://user:password@host/name, or run `tidings up`, which starts its own.",
+            )
+        if not self.database_url.startswith(("postgresql://", "postgresql+psycopg://")):
+            raise ConfigurationError(
+                "TIDINGS_DATABASE_URL names no Postgres database.",
+                hint="It looks like postgresql://user:password@host:5432/name.",
             )
         return self.database_url
 

@@ -1,0 +1,54 @@
+"""`tidings`: every command, and the one place where an error becomes a line on stderr and an exit code."""
+
+import sys
+
+import typer
+
+from shared.cli import configuration, database, doctor, projects, roles
+from shared.cli.exits import exit_code
+from shared.cli.output import complain
+from shared.errors import TidingsError
+
+RUNNING = "Run it"
+OPERATING = "Operate it"
+SENDING = "Send with it"
+
+app = typer.Typer(
+    name="tidings",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Tidings delivers push, e-mail and SMS to millions. `tidings up` starts all of it on this machine.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 partly sent, 4 a server cannot be reached.",
+)
+
+
+def _add_commands() -> None:
+    """In the order in which help lists them."""
+    command, group = app.command, app.add_typer
+    command("api", epilog="Example: tidings api --host 0.0.0.0 --port 8080", rich_help_panel=RUNNING)(roles.run_api)
+    command("worker", epilog="Example: tidings worker --queues 'fan_out,email.*'", rich_help_panel=RUNNING)(
+        roles.run_worker
+    )
+    command("scheduler", epilog="Example: tidings scheduler", rich_help_panel=RUNNING)(roles.run_scheduler)
+    command("simulator", epilog="Example: tidings simulator --dir /tmp/simulator", rich_help_panel=RUNNING)(
+        roles.run_simulator
+    )
+    command("migrate", epilog="Example: tidings migrate", rich_help_panel=OPERATING)(database.migrate)
+    group(projects.project_app, name="project", rich_help_panel=OPERATING)
+    group(projects.key_app, name="key", rich_help_panel=OPERATING)
+    command("config", epilog="Example: tidings config --json", rich_help_panel=OPERATING)(
+        configuration.show_configuration
+    )
+    command("doctor", epilog="Example: tidings doctor --workers 16", rich_help_panel=OPERATING)(doctor.examine)
+
+
+_add_commands()
+
+
+def run() -> None:
+    """The entry point."""
+    try:
+        app()
+    except TidingsError as error:
+        complain(error)
+        sys.exit(exit_code(error))

@@ -1,0 +1,195 @@
+"""Projects and their API keys: whom an installation serves, and who may call it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.cli.connection import DEFAULT_DIRECTORY, DataDir, settings_beside
+from shared.cli.database import open_session, run_async
+from shared.cli.output import AsJson, print_json, print_table, results, say
+from shared.clock import to_wire, utc_now
+from shared.db.models import ApiKey, Project
+from shared.db.queries import projects as queries
+from shared.db.secrets import new_secret_key
+from shared.domain.api_key import SCOPES
+from shared.errors import ConfigurationError, TidingsError
+from shared.ids import PUBLIC_ID, new_public_id
+from shared.settings import Settings
+
+project_app = typer.Typer(no_args_is_help=True, help="Create and list projects.")
+key_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys; make a secret key.")
+
+ProjectId = Annotated[
+    str | None, typer.Option("--project", metavar="ID", help="Whose keys; none: the only project there is.")
+]
+
+
+@project_app.command("create", epilog="Example: tidings project create 'Web shop' --id shop")
+def create_project(
+    *,
+    name: Annotated[str, typer.Argument(help="What people call it.")],
+    project_id: Annotated[
+        str | None, typer.Option("--id", help="Its id, as clients send it; none: a new one is made.")
+    ] = None,
+    data_dir: DataDir = DEFAULT_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Create a project: its own users, topics, providers, messages and keys."""
+    if project_id is not None and not PUBLIC_ID.fullmatch(project_id):
+        raise ConfigurationError(
+            f"{project_id!r} cannot be an id.", hint="At most 36 of a-z A-Z 0-9 . _ -, none of the last three first."
+        )
+
+    async def create(settings: Settings) -> Project:
+        async with open_session(settings) as session:
+            project = await queries.create_project(session, id=project_id or new_public_id(), name=name)
+        if project is None:
+            raise TidingsError(f"There is a project {project_id!r} already.")
+        return project
+
+    project = run_async(create(settings_beside(data_dir)))
+    if as_json:
+        print_json(_project_as_json(project))
+    else:
+        results.print(f"Created project {project.id}.", markup=False)
+        say(f"Next: tidings key create --project {project.id}")
+
+
+@project_app.command("list", epilog="Example: tidings project list --json")
+def list_projects(*, data_dir: DataDir = DEFAULT_DIRECTORY, as_json: AsJson = False) -> None:
+    """List the projects, oldest first."""
+
+    async def find(settings: Settings) -> list[Project]:
+        async with open_session(settings) as session:
+            return list(await queries.list_projects(session))
+
+    projects = run_async(find(settings_beside(data_dir)))
+    if as_json:
+        print_json([_project_as_json(project) for project in projects])
+    else:
+        print_table(["ID", "NAME", "CREATED"], [[each.id, each.name, to_wire(each.created_at)] for each in projects])
+
+
+@key_app.command("create", epilog="Example: tidings key create --project shop --scope messages.write")
+def create_key(
+    *,
+    name: Annotated[str, typer.Option(help="What it is for.")] = "key",
+    project_id: ProjectId = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="What it may do; repeat for more. None: everything.", metavar="SCOPE")
+    ] = None,
+    expires_in_days: Annotated[float | None, typer.Option(min=0, help="None: it does not expire.")] = None,
+    data_dir: DataDir = DEFAULT_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Create an API key. Its secret is shown once and stored nowhere."""
+    expires_at = None if expires_in_days is None else utc_now() + timedelta(days=expires_in_days)
+
+    async def create(settings: Settings) -> tuple[ApiKey, str]:
+        async with _in_project(settings, project_id) as (session, project):
+            return await queries.create_api_key(
+                session, project, name=name, scopes=scope or SCOPES, expires_at=expires_at
+            )
+
+    key, secret = run_async(create(settings_beside(data_dir)))
+    if as_json:
+        print_json({**_key_as_json(key), "secret": secret})
+    else:
+        say(f"Created key {key.id}. This is its secret; it cannot be shown again:")
+        results.print(secret, markup=False)
+
+
+@key_app.command("list", epilog="Example: tidings key list --project shop")
+def list_keys(*, project_id: ProjectId = None, data_dir: DataDir = DEFAULT_DIRECTORY, as_json: AsJson = False) -> None:
+    """List the API keys of a project, oldest first."""
+
+    async def find(settings: Settings) -> list[ApiKey]:
+        async with _in_project(settings, project_id) as (session, project):
+            return list(await queries.list_api_keys(session, project))
+
+    keys = run_async(find(settings_beside(data_dir)))
+    if as_json:
+        print_json([_key_as_json(key) for key in keys])
+    else:
+        print_table(
+            ["ID", "NAME", "SCOPES", "EXPIRES", "LAST USED"],
+            [[key.id, key.name, _scopes(key), _moment(key.expires_at), _moment(key.last_used_at)] for key in keys],
+        )
+
+
+@key_app.command("revoke", epilog="Example: tidings key revoke 0683f0a1b2c3d4e5f607 --project shop")
+def revoke_key(
+    *,
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `tidings key list` shows it.")],
+    project_id: ProjectId = None,
+    data_dir: DataDir = DEFAULT_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Delete an API key. API processes may honour it for some seconds more (TIDINGS_KEY_CACHE_SECONDS)."""
+    settings = settings_beside(data_dir)
+
+    async def revoke() -> bool:
+        async with _in_project(settings, project_id) as (session, project):
+            return await queries.revoke_api_key(session, project, key_id)
+
+    if not run_async(revoke()):
+        raise TidingsError(f"There is no key {key_id!r}.", hint="`tidings key list` shows the keys there are.")
+    if as_json:
+        print_json({"revoked": key_id})
+    else:
+        results.print(f"Revoked {key_id}; it is refused everywhere within {settings.key_cache_seconds:g} s.")
+
+
+@key_app.command("secret", epilog="Example: tidings key secret > secret.key")
+def make_secret_key(*, as_json: AsJson = False) -> None:
+    """Make a key for TIDINGS_SECRET_KEYS, which encrypts provider credentials. Put it first and keep the old ones."""
+    key = new_secret_key()
+    if as_json:
+        print_json({"secret_key": key})
+    else:
+        results.print(key, markup=False)
+
+
+@asynccontextmanager
+async def _in_project(settings: Settings, project_id: str | None) -> AsyncIterator[tuple[AsyncSession, Project]]:
+    async with open_session(settings) as session:
+        if project_id is not None:
+            project = await queries.find_project(session, project_id)
+        else:
+            project = await _only_project(session)
+        yield session, project
+
+
+async def _only_project(session: AsyncSession) -> Project:
+    projects = await queries.list_projects(session)
+    if len(projects) != 1:
+        raise ConfigurationError(
+            f"There are {len(projects)} projects.", hint="Say which with --project; `tidings project list` shows them."
+        )
+    return projects[0]
+
+
+def _project_as_json(project: Project) -> dict[str, object]:
+    return {"id": project.id, "name": project.name, "created_at": to_wire(project.created_at)}
+
+
+def _key_as_json(key: ApiKey) -> dict[str, object]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scopes": key.scopes,
+        "expires_at": key.expires_at and to_wire(key.expires_at),
+        "last_used_at": key.last_used_at and to_wire(key.last_used_at),
+    }
+
+
+def _scopes(key: ApiKey) -> str:
+    return "all" if set(SCOPES) <= set(key.scopes) else " ".join(key.scopes)
+
+
+def _moment(moment: datetime | None) -> str:
+    return "-" if moment is None else to_wire(moment)

@@ -1,0 +1,41 @@
+"""One look at the broker: whether it answers, what it is, and whether it may drop what it holds."""
+
+from dataclasses import dataclass
+
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+from shared.errors import NotReachable
+from shared.settings import Settings
+
+TIMEOUT_SECONDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFacts:
+    kind: str  # "redis" or "amqp"
+    version: str  # empty where the broker does not say
+    eviction_policy: str | None  # Redis only
+
+
+def probe_broker(settings: Settings) -> BrokerFacts:
+    """Raises NotReachable with the broker's own reason."""
+    timeouts = {"socket_connect_timeout": TIMEOUT_SECONDS, "socket_timeout": TIMEOUT_SECONDS}
+    connection = Connection(settings.require_broker_url(), connect_timeout=TIMEOUT_SECONDS, transport_options=timeouts)
+    with connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=TIMEOUT_SECONDS)
+            return _facts(connection)
+        except (OperationalError, *connection.connection_errors) as error:
+            raise NotReachable(
+                f"The broker at {connection.hostname}:{connection.port} cannot be used: {error}",
+                hint="Check TIDINGS_BROKER_URL and that the server is running.",
+            ) from error
+
+
+def _facts(connection: Connection) -> BrokerFacts:
+    kind: str = connection.transport.driver_type
+    if kind != "redis":
+        return BrokerFacts(kind, str(connection.connection.server_properties.get("version", "")), None)
+    facts = connection.default_channel.client.info()
+    return BrokerFacts(kind, facts["redis_version"], facts["maxmemory_policy"])
