@@ -155,6 +155,7 @@ class LoadedProvider:
     options: dict[str, Any]
     version: int
     has_fault: bool
+    is_live: bool  # the installation's: may real addresses be reached
 
 
 async def load_providers(connection: HotConnection, project_seqs: Sequence[int]) -> list[LoadedProvider]:
@@ -162,7 +163,8 @@ async def load_providers(connection: HotConnection, project_seqs: Sequence[int])
     async with connection.cursor(row_factory=class_row(LoadedProvider)) as cursor:
         await cursor.execute(
             "SELECT seq, project_seq, id, kind, channel, enabled, credentials_encrypted, options, version,"
-            " fault_since IS NOT NULL AS has_fault FROM providers WHERE project_seq = ANY(%s) ORDER BY seq",
+            " fault_since IS NOT NULL AS has_fault, (SELECT live FROM installation) AS is_live"
+            " FROM providers WHERE project_seq = ANY(%s) ORDER BY seq",
             [list(project_seqs)],
         )
         return await cursor.fetchall()

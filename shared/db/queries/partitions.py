@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import LiteralString
 
+from shared.db.session import HotConnection
 from shared.ids import run_floor
 
 PARTITIONED_TABLES = ("deliveries", "attempts")
@@ -44,3 +45,18 @@ def partitions_ahead(now: datetime) -> Iterator[Partition]:
                 run_floor(int(start.timestamp() * 1000)),
                 run_floor(int(end.timestamp() * 1000)),
             )
+
+
+async def create_partitions(connection: HotConnection, now: datetime) -> None:
+    for partition in partitions_ahead(now):
+        await connection.execute(
+            "SELECT tidings_create_partition(%(parent)s, %(name)s, %(low)s, %(high)s)", partition.parameters()
+        )
+
+
+async def count_default_rows(connection: HotConnection) -> int:
+    """Rows that no partition was there for; counted up to 1,000."""
+    cursor = await connection.execute("SELECT count(*) FROM (SELECT FROM deliveries_default LIMIT 1000) AS strays")
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,49 @@
+"""`python -m scheduler`: releases what is due and sweeps up; run two for safety."""
+
+import signal
+import sys
+from types import FrameType
+
+from celery import beat
+
+from scheduler.ticks import Ticker, scheduler_class
+from shared.errors import TidingsError
+from shared.logging import configure_logging
+from shared.observed import database_answers, serve_observations
+from shared.queue.broker import create_celery
+from shared.settings import load_settings
+
+LONGEST_SLEEP_SECONDS = 1.0
+"""How long beat may sleep, and so how long a stop may take."""
+
+
+def main() -> None:
+    try:
+        _run()
+    except TidingsError as error:
+        sys.exit(f"tidings scheduler: {error.message}" + (f"\n  {error.hint}" if error.hint else ""))
+
+
+def _run() -> None:
+    settings = load_settings()
+    configure_logging(settings, role="scheduler")
+    database_url = settings.require_database_url()
+    celery = create_celery(settings, main="scheduler")
+    ticker = Ticker(settings)
+    ticker.start()
+    serve_observations(settings, is_ready=lambda: database_answers(database_url))
+    service = beat.Service(
+        app=celery, scheduler_cls=scheduler_class(ticker), max_interval=LONGEST_SLEEP_SECONDS, remote_control=False
+    )
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        service.stop(wait=False)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    service.start(embedded_process=False)
+    ticker.stop()
+
+
+if __name__ == "__main__":
+    main()

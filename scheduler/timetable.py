@@ -1,0 +1,27 @@
+"""Every periodic job in one table."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from scheduler.context import TickContext
+from scheduler.release import release
+from scheduler.retention import keep_partitions_ahead, purge_topics
+from scheduler.sweep import recover, ring_stale_work
+from shared.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    name: str
+    interval_seconds: float
+    run: Callable[[TickContext], Awaitable[None]]
+
+
+def timetable(settings: Settings) -> tuple[Entry, ...]:
+    return (
+        Entry("release", settings.release_interval_seconds, release),
+        Entry("sweep.recover", settings.sweep_interval_seconds, recover),
+        Entry("sweep.ring", settings.sweep_interval_seconds, ring_stale_work),
+        Entry("retention.partitions", 3_600, keep_partitions_ahead),
+        Entry("retention.topics", 30, purge_topics),
+    )

@@ -1,0 +1,215 @@
+"""One row of a contact file: a contact, or a fault with its line and reason."""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Literal, get_args
+
+from shared.domain.contacts.addresses import read_email, read_phone
+from shared.errors import RejectedRequest
+from shared.ids import PUBLIC_ID
+
+Field = Literal["user_id", "name", "email", "phone", "push_token", "topics", "ignore"]
+FIELDS: tuple[Field, ...] = get_args(Field)
+
+DELIMITERS = ",;\t|"
+TOPIC_SEPARATOR = ";"
+NAME_LENGTH = 128
+IDENTIFIER_LENGTH = 255
+
+_NUMBERED_PUSH_TOKEN = re.compile(r"push_token_[0-9]+")
+# a NUL cannot be stored; a lone surrogate stands for a byte that is not UTF-8 (the file is read that way)
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+_SHOWN_LENGTH = 60
+
+
+class UnreadableFile(RejectedRequest):
+    """The file as a whole cannot be read as contacts; nothing of it is imported."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("general_argument_invalid", message)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a file is to be read."""
+
+    delimiter: str | None = None  # None: the likeliest one in the header line
+    fields: Mapping[str, Field] = field(default_factory=dict)  # header name in the file -> field, for other names
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A row that is valid by itself. Missing values are empty; no address or topic stands twice."""
+
+    line: int  # where the row begins in the file; the header is line 1
+    user_id: str
+    name: str
+    email: str
+    phone: str
+    push_tokens: tuple[str, ...]
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where each field stands. Only push_token may stand in several columns."""
+
+    width: int
+    positions: Mapping[Field, Sequence[int]]
+
+
+def read_contacts(lines: Iterable[str], layout: Layout, *, after_line: int = 0) -> Iterator[Contact | Fault]:
+    """Each row after `after_line`, in the order of the file; blank lines are no rows.
+
+    `lines` keep their line ends. Raises UnreadableFile when there is no usable header or the quoting is broken.
+    Memory is one row.
+    """
+    remaining = iter(lines)
+    header_line = next(remaining, "")
+    delimiter = layout.delimiter or guess_delimiter(header_line)
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise UnreadableFile("The delimiter must be one character, neither a quote nor a line end.")
+    reader = csv.reader(chain([header_line], remaining), delimiter=delimiter, strict=True)
+    columns: Columns | None = None
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            raise UnreadableFile(f"Line {line} is not valid CSV: {error}.") from error
+        if columns is None:
+            columns = read_header(cells, layout.fields)
+        elif cells and line > after_line:
+            yield read_row(line, cells, columns)
+    if columns is None:
+        raise UnreadableFile("The file is empty; its first line must name the columns.")
+
+
+def guess_delimiter(header_line: str) -> str:
+    return max(DELIMITERS, key=header_line.count)
+
+
+def read_header(cells: Sequence[str], fields: Mapping[str, Field]) -> Columns:
+    """`fields`: other names for columns, as they stand in the file."""
+    if any(_NOT_TEXT.search(cell) for cell in cells):
+        raise UnreadableFile("The file is not UTF-8 text.")
+    unknown_names = fields.keys() - {cell.strip() for cell in cells}
+    if unknown_names:
+        raise UnreadableFile(f"The header has no column {_listed(sorted(unknown_names))}.")
+    positions: dict[Field, list[int]] = {}
+    unknown = []
+    for position, cell in enumerate(cells):
+        column = fields.get(cell.strip()) or _field_named(cell)
+        if column is None:
+            unknown.append(cell)
+        else:
+            positions.setdefault(column, []).append(position)
+    if unknown:
+        raise UnreadableFile(
+            f"The header has unknown columns: {_listed(unknown)}. Known are {', '.join(FIELDS[:-1])}; "
+            "map others to one of these or to `ignore`."
+        )
+    _require_usable(positions)
+    return Columns(len(cells), positions)
+
+
+def _require_usable(positions: Mapping[Field, Sequence[int]]) -> None:
+    for column, places in positions.items():
+        if len(places) > 1 and column not in {"push_token", "ignore"}:
+            raise UnreadableFile(f"The header has {len(places)} columns for {column}.")
+    if not positions.keys() & {"user_id", "email", "phone", "push_token"}:
+        raise UnreadableFile("The header names neither user_id nor email, phone or push_token.")
+
+
+def _field_named(header: str) -> Field | None:
+    name = re.sub(r"[\s-]+", "_", header.strip().lower())
+    if _NUMBERED_PUSH_TOKEN.fullmatch(name):
+        return "push_token"
+    return next((column for column in FIELDS[:-1] if column == name), None)
+
+
+def read_row(line: int, cells: Sequence[str], columns: Columns) -> Contact | Fault:
+    if len(cells) != columns.width:
+        return Fault(line, f"The row has {len(cells)} cells, the header {columns.width}.")
+    if any(_NOT_TEXT.search(cell) for cell in cells if not cell.isascii() or "\0" in cell):
+        return Fault(line, "The row is not UTF-8 text.")
+    row = _Row(cells, columns.positions)
+    contact = Contact(
+        line,
+        user_id=row.one("user_id", _check_id),
+        name=row.one("name", _check_name),
+        email=row.one("email", read_email),
+        phone=row.one("phone", read_phone),
+        push_tokens=row.several("push_token", row.cells_of("push_token"), _check_identifier),
+        topics=row.several("topics", row.topic_cells(), _check_id),
+    )
+    if not row.reasons and not (contact.user_id or contact.email or contact.phone or contact.push_tokens):
+        row.reasons.append("The row has neither a user_id nor an address.")
+    return Fault(line, " ".join(row.reasons)) if row.reasons else contact
+
+
+class _Row:
+    """The cells of one row, and what was wrong with them."""
+
+    def __init__(self, cells: Sequence[str], positions: Mapping[Field, Sequence[int]]) -> None:
+        self._cells = cells
+        self._positions = positions
+        self.reasons: list[str] = []
+
+    def cells_of(self, column: Field) -> list[str]:
+        return [self._cells[position].strip() for position in self._positions.get(column, ())]
+
+    def topic_cells(self) -> list[str]:
+        return [topic.strip() for cell in self.cells_of("topics") for topic in cell.split(TOPIC_SEPARATOR)]
+
+    def one(self, column: Field, check: Callable[[str], str]) -> str:
+        return next(iter(self.several(column, self.cells_of(column), check)), "")
+
+    def several(self, column: Field, texts: Sequence[str], check: Callable[[str], str]) -> tuple[str, ...]:
+        """The valid ones, each once; a fault of the others is noted."""
+        values: dict[str, None] = {}
+        for text in texts:
+            if not text:
+                continue
+            try:
+                values[check(text)] = None
+            except ValueError as error:
+                self.reasons.append(f"{column} {_shown(text)}: {error}")
+        return tuple(values)
+
+
+def _check_id(text: str) -> str:
+    if not PUBLIC_ID.fullmatch(text):
+        raise ValueError("An id has 1 to 36 characters of A-Z a-z 0-9 . _ - and starts with a letter or digit.")
+    return text
+
+
+def _check_name(text: str) -> str:
+    if len(text) > NAME_LENGTH:
+        raise ValueError(f"A name has at most {NAME_LENGTH} characters.")
+    return text
+
+
+def _check_identifier(text: str) -> str:
+    if len(text) > IDENTIFIER_LENGTH:
+        raise ValueError(f"An address has at most {IDENTIFIER_LENGTH} characters.")
+    return text
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(_shown, names))

@@ -1,0 +1,81 @@
+"""The Celery application: how every process that rings or is rung reaches the broker.
+
+JSON only, no results, no retries, no ETA, separate queues instead of priorities: a task is a doorbell, and the rows
+behind it decide what happens (reliability rules R2, R13 to R15, R19, R20).
+"""
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+from shared.domain.queues import DELIVERY_QUEUES, FAN_OUT_QUEUE
+from shared.errors import ConfigurationError
+from shared.settings import Settings
+
+DRAIN_TASK = "queue.drain"
+"""The only task: its argument is a queue's name."""
+
+RING_EXPIRES_SECONDS = 10
+"""A ring nobody heard by then is worth nothing: the sweep rings again."""
+
+QUEUE_NAMES: tuple[str, ...] = (FAN_OUT_QUEUE, *(queue.name for queue in DELIVERY_QUEUES))
+"""Every queue, in the order in which a worker's free room is given."""
+
+_SOCKET_TIMEOUT_SECONDS = 5
+
+
+def choose_queues(patterns: list[str]) -> tuple[str, ...]:
+    """The queues that match any of the patterns (`email.*`, `*.transactional`, `fan_out`), in QUEUE_NAMES' order."""
+    from fnmatch import fnmatchcase  # noqa: PLC0415  # needed once, at a worker's start
+
+    chosen = tuple(name for name in QUEUE_NAMES if any(fnmatchcase(name, pattern) for pattern in patterns))
+    unmatched = [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in QUEUE_NAMES)]
+    if unmatched:
+        raise ConfigurationError(
+            f"No queue matches {', '.join(map(repr, unmatched))}.",
+            hint="Queues are `fan_out` and CHANNEL.KIND.LANE, for example email.smtp.bulk; * stands for any part.",
+        )
+    return chosen
+
+
+def create_celery(settings: Settings, *, main: str) -> Celery:
+    """A Celery application with our rules; no connection is made yet."""
+    url = settings.require_broker_url()
+    celery = Celery(main, broker=url, set_as_current=False)
+    celery.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        result_backend=None,
+        task_acks_late=False,  # a lost ring is rung again; a redelivered one could crash-loop
+        task_default_queue=FAN_OUT_QUEUE,
+        task_create_missing_queues=False,
+        # the default exchange: messages to a named one can vanish silently after FLUSHALL (R14)
+        task_queues=[Queue(name, Exchange(""), routing_key=name, durable=True) for name in QUEUE_NAMES],
+        task_soft_time_limit=settings.slice_seconds + settings.provider_timeout_seconds + 30,
+        task_time_limit=settings.slice_seconds + settings.provider_timeout_seconds + 45,
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_max_tasks_per_child=5_000,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_pool_limit=1,
+        enable_utc=True,
+    )
+    if url.startswith("redis"):
+        celery.conf.broker_transport_options = {
+            "socket_timeout": _SOCKET_TIMEOUT_SECONDS,
+            "socket_connect_timeout": _SOCKET_TIMEOUT_SECONDS,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "visibility_timeout": 3_600,  # rings are acknowledged early, so nothing waits for it
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "queue_order_strategy": "round_robin",
+        }
+    else:
+        celery.conf.broker_transport_options = {"connect_timeout": _SOCKET_TIMEOUT_SECONDS}
+    return celery

@@ -1,0 +1,135 @@
+"""Provider accounts in this process: an adapter each, how fast it may go, and whether it is held back."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+from shared.db.queries.providers import credentials_context
+
+from shared.db.queries.claim import LoadedProvider
+from shared.db.secrets import SecretBox
+from shared.domain.outcome import AccountFault, Outcome, Retry, Unknown
+from shared.providers.contract import Account, Adapter
+from workers.window import Window
+
+CLEAN_SECONDS = 1.0
+"""How long without throttling before the limit grows again."""
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Pace:
+    """Recipients in flight that a provider kind takes: halved on throttling, growing back step by step."""
+
+    window: Window
+    kind: str
+    most: int
+    limit: int = 0
+    changed_at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.limit = self.most
+        self.window.set_limit(self.kind, self.limit)
+
+    def slow_down(self) -> None:
+        """Halve, at most once per CLEAN_SECONDS: one burst of refusals is one signal."""
+        now = time.monotonic()
+        if now - self.changed_at < CLEAN_SECONDS and self.limit < self.most:
+            return
+        self._change(max(1, self.limit // 2), now)
+
+    def speed_up(self) -> None:
+        now = time.monotonic()
+        if self.limit < self.most and now - self.changed_at >= CLEAN_SECONDS:
+            self._change(min(self.most, self.limit + max(1, self.most // 20)), now)
+
+    def _change(self, limit: int, now: float) -> None:
+        self.limit, self.changed_at = limit, now
+        self.window.set_limit(self.kind, limit)
+
+
+@dataclass(slots=True)
+class OpenAccount:
+    """One configured provider as this process uses it."""
+
+    provider: LoadedProvider
+    adapter: Adapter
+    pace: Pace
+    held_until: float = 0.0  # monotonic: throttled as a whole, or at fault
+    is_faulty: bool = False
+
+    def observe(self, outcome: Outcome, fault_retry_seconds: float) -> None:
+        """Learn from an outcome that was not an acceptance."""
+        match outcome:
+            case Retry(scope="provider"):
+                self.pace.slow_down()
+                self.held_until = max(self.held_until, time.monotonic() + (outcome.after_seconds or 0.0))
+            case Unknown():
+                self.pace.slow_down()
+            case AccountFault():
+                self.is_faulty = True
+                self.held_until = time.monotonic() + fault_retry_seconds
+
+    @property
+    def held_seconds(self) -> float:
+        """Seconds until it may be used again; 0: now."""
+        return max(0.0, self.held_until - time.monotonic())
+
+
+class Accounts:
+    """Adapters of this process, one per provider row; a new version of the row gets a new one."""
+
+    def __init__(
+        self,
+        secret_box: SecretBox,
+        window: Window,
+        make: Callable[[str, Account, bool], Adapter],
+    ) -> None:
+        self._secret_box = secret_box
+        self._window = window
+        self._make = make
+        self._open: dict[int, OpenAccount] = {}  # key: provider_seq
+        self._retired: list[Adapter] = []  # of older versions; requests may still be in flight there
+        self._paces: dict[str, Pace] = {}  # key: kind
+
+    def get(self, provider: LoadedProvider) -> OpenAccount:
+        """Raises ConfigurationError when the credentials cannot be decrypted."""
+        opened = self._open.get(provider.seq)
+        if opened is None or _identity(opened.provider) != _identity(provider):
+            if opened is not None:
+                self._retired.append(opened.adapter)
+            opened = self._open_account(provider)
+            self._open[provider.seq] = opened
+        return opened
+
+    def _open_account(self, provider: LoadedProvider) -> OpenAccount:
+        context = credentials_context(provider.project_seq, provider.id)
+        account = Account(
+            provider_seq=provider.seq,
+            version=provider.version,
+            credentials=json.loads(self._secret_box.decrypt(provider.credentials_encrypted, context=context)),
+            options=provider.options,
+        )
+        adapter = self._make(provider.kind, account, provider.is_live)
+        pace = self._paces.get(provider.kind)
+        if pace is None:
+            pace = self._paces[provider.kind] = Pace(self._window, provider.kind, adapter.in_flight_limit)
+        return OpenAccount(provider, adapter, pace, is_faulty=provider.has_fault)
+
+    async def close_retired(self) -> None:
+        """Close what no batch uses any more; call when nothing is in flight."""
+        while self._retired:
+            await self._retired.pop().aclose()
+
+    async def aclose(self) -> None:
+        self._retired += [opened.adapter for opened in self._open.values()]
+        self._open.clear()
+        await self.close_retired()
+
+
+def _identity(provider: LoadedProvider) -> tuple[int, bool]:
+    """What an adapter was made from; another one needs another adapter."""
+    return provider.version, provider.is_live

@@ -1,0 +1,58 @@
+"""The Celery side of a worker: the queues it hears, and the one task that wakes a slice."""
+
+import ctypes
+import os
+import signal
+from typing import Any
+
+import structlog
+from celery import Celery
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from prometheus_client import multiprocess
+
+from shared.logging import configure_logging
+from shared.queue.broker import DRAIN_TASK, create_celery
+from shared.settings import Settings
+from workers.process import WorkerProcess
+
+PR_SET_PDEATHSIG = 1
+
+log = structlog.get_logger()
+
+
+def create_worker_app(settings: Settings, queues: tuple[str, ...]) -> Celery:
+    """A Celery application that consumes `queues`; each prefork child opens a WorkerProcess of its own."""
+    celery = create_celery(settings, main="workers")
+    celery.conf.task_queues = [queue for queue in celery.conf.task_queues if queue.name in queues]
+    opened: list[WorkerProcess] = []  # empty in the parent, one in each child
+
+    @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
+    def configure(**_: Any) -> None:
+        configure_logging(settings, role="worker")
+
+    @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
+    def open_process(**_: Any) -> None:
+        _die_with_parent()
+        process = WorkerProcess(settings, queues)
+        process.start()
+        opened.append(process)
+
+    @worker_process_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
+    def close_process(**_: Any) -> None:
+        while opened:
+            opened.pop().stop()
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
+
+    @celery.task(name=DRAIN_TASK)  # type: ignore[untyped-decorator]
+    def drain(queue: str) -> None:
+        """Someone says that `queue` holds due work. Safe to repeat, lose or delay: the claim decides."""
+        structlog.contextvars.bind_contextvars(rung=queue)
+        opened[0].serve_slice()
+
+    return celery
+
+
+def _die_with_parent() -> None:
+    """A child whose Celery parent was killed would go on for ever, unseen by the supervisor: end it with the parent."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

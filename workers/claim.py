@@ -1,0 +1,130 @@
+"""Claim and load: batches under our lease with everything needed to send them, or settled at once where nobody can."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from shared.providers.registry import adapter_facts
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared import metrics
+from shared.db.queries.claim import (
+    ClaimedBatch,
+    LoadedMessage,
+    LoadedProvider,
+    LoadedTarget,
+    Turn,
+    claim_batches,
+    load_messages,
+    load_providers,
+    load_targets,
+    resolve_roles,
+)
+from shared.db.session import HotConnection, hot_transaction
+from shared.domain.clock import DatabaseClock
+from shared.domain.queues import parse_delivery_queue
+from shared.domain.status import Channel
+from shared.providers.contract import Content
+from workers.batch import OpenBatch
+
+Role = Literal["cc", "bcc"]
+_ROLES: tuple[Role, ...] = ("bcc", "cc")
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """What one claim needs to know, read in one snapshot."""
+
+    messages: dict[int, LoadedMessage]
+    providers: list[LoadedProvider]
+    targets: dict[int, LoadedTarget]
+    roles: dict[int, dict[int, Role]] = field(default_factory=dict)  # key: message_seq, then target_seq
+
+
+class Claimer:
+    """Claims in turns: each queue remembers the message it served last."""
+
+    def __init__(self, engine: AsyncEngine, clock: DatabaseClock, *, lease_seconds: float) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._lease_seconds = lease_seconds
+        self._turns: dict[str, Turn] = {}
+
+    async def claim(self, queue: str, *, turns: int) -> list[OpenBatch]:
+        """At most one batch of each of `turns` messages, committed as ours before they are loaded."""
+        began = time.monotonic()
+        after = self._turns.get(queue, Turn())
+        async with hot_transaction(self._engine) as connection:
+            claimed = await self._claim(connection, queue, after, turns)
+            if len(claimed) < turns and after != Turn():  # came to the end of the round: start it again
+                claimed += await self._claim(connection, queue, Turn(), turns - len(claimed))
+        metrics.CLAIM_SECONDS.labels("some" if claimed else "none").observe(time.monotonic() - began)
+        if not claimed:
+            self._turns.pop(queue, None)
+            return []
+        self._turns[queue] = Turn(claimed[-1].project_seq, claimed[-1].message_seq)
+        self._clock.read(claimed[0].claimed_at)
+        async with hot_transaction(self._engine) as connection:
+            loaded = await self._load(connection, claimed)
+        return [self._open(batch, loaded, began) for batch in claimed]
+
+    async def _claim(self, connection: HotConnection, queue: str, after: Turn, turns: int) -> list[ClaimedBatch]:
+        return await claim_batches(connection, queue=queue, after=after, turns=turns, lease_seconds=self._lease_seconds)
+
+    async def _load(self, connection: HotConnection, claimed: Sequence[ClaimedBatch]) -> _Loaded:
+        messages = await load_messages(connection, list({batch.message_seq for batch in claimed}))
+        loaded = _Loaded(
+            messages=messages,
+            providers=await load_providers(connection, list({batch.project_seq for batch in claimed})),
+            targets=await load_targets(
+                connection, [seq for batch in claimed for seq in batch.targets[batch.attempted_to :]]
+            ),
+        )
+        for batch in claimed:
+            message = messages[batch.message_seq]
+            if batch.message_seq not in loaded.roles and (message.data.get("cc") or message.data.get("bcc")):
+                loaded.roles[batch.message_seq] = await _load_roles(connection, batch.project_seq, message)
+        return loaded
+
+    def _open(self, claimed: ClaimedBatch, loaded: _Loaded, began: float) -> OpenBatch:
+        queue = parse_delivery_queue(claimed.queue)
+        message = loaded.messages[claimed.message_seq]
+        siblings = [
+            provider
+            for provider in loaded.providers
+            if provider.project_seq == claimed.project_seq and provider.channel == message.channel and provider.enabled
+        ]
+        own = next((provider for provider in siblings if provider.seq == claimed.provider_seq), None)
+        others = [provider for provider in siblings if provider is not own]
+        # after a fault only a faultless one helps; a provider that is gone is replaced by the default, the oldest
+        fallback = next((other for other in others if own is None or not other.has_fault), None)
+        return OpenBatch(
+            claimed=claimed,
+            queue=queue,
+            message=message,
+            provider=own,
+            fallback=fallback,
+            content=Content(
+                run=claimed.run,
+                channel=Channel(message.channel),
+                data=message.data,
+                expires_at=message.expires_at.timestamp(),
+            ),
+            targets=loaded.targets,
+            roles=loaded.roles.get(claimed.message_seq, {}),
+            unknown_rule=adapter_facts(queue.kind).unknown_rule,
+            lease_deadline=began + self._lease_seconds,
+            attempted_to=claimed.attempted_to,
+            recorded_total=claimed.recorded_total,
+            mark_to=claimed.attempted_to,
+        )
+
+
+async def _load_roles(connection: HotConnection, project_seq: int, message: LoadedMessage) -> dict[int, Role]:
+    """Who is cc or bcc rather than To. Named in `targets` as well: To wins, as deduplication has it."""
+    roles: dict[int, Role] = {}
+    for role in _ROLES:
+        seqs = await resolve_roles(connection, project_seq=project_seq, target_ids=message.data.get(role) or [])
+        roles |= dict.fromkeys(seqs.values(), role)
+    return roles

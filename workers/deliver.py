@@ -1,0 +1,204 @@
+"""Deliver one batch: take slots, mark, hand over, have the outcomes recorded, close it or give it back.
+
+Safe to repeat: only recipients without an outcome are sent, and every write names the token of this claim.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from shared import metrics
+from shared.db.queries.finish import NO_PROVIDER
+from shared.domain.clock import DatabaseClock
+from shared.domain.outcome import Accepted, AccountFault, Outcome, Retry, Unknown
+from shared.domain.status import DeliveryState
+from shared.errors import ConfigurationError, StaleClaim
+from shared.providers.contract import SendRequest
+from workers.accounts import Accounts, OpenAccount
+from workers.batch import Ended, OpenBatch, Rebound
+from workers.recorder import Recorder
+from workers.window import Window
+
+LONG_HOLD_SECONDS = 1.0
+"""An account held back for longer is not waited for: its batches go back with a due time."""
+
+log = structlog.get_logger()
+
+
+class Deliverer:
+    """Delivers the batches of this process; what they share is the window, the recorder and the accounts."""
+
+    def __init__(
+        self,
+        *,
+        window: Window,
+        recorder: Recorder,
+        accounts: Accounts,
+        clock: DatabaseClock,
+        provider_timeout_seconds: Callable[[str], float],
+        fault_retry_seconds: float,
+    ) -> None:
+        self._window = window
+        self._recorder = recorder
+        self._accounts = accounts
+        self._clock = clock
+        self._provider_timeout_seconds = provider_timeout_seconds
+        self._fault_retry_seconds = fault_retry_seconds
+
+    async def deliver(self, batch: OpenBatch) -> None:
+        """Send what is not marked yet and see the batch closed or given back. Never raises StaleClaim."""
+        self._recorder.hold(batch)
+        try:
+            ending = self._ending_of(batch)
+            if ending is not None:
+                await self._end_all(batch, ending)
+            else:
+                await self._send_all(batch)
+        except StaleClaim:
+            log.info("claim lost", batch_seq=batch.claimed.seq, run=batch.claimed.run)
+
+    def _ending_of(self, batch: OpenBatch) -> Ended | Rebound | None:
+        """Why nothing of this batch is sent under this claim, if so."""
+        if batch.message.is_deleted:
+            return Ended(DeliveryState.CANCELLED, "the message was deleted")
+        if self._clock.now() >= batch.message.expires_at:
+            return Ended(DeliveryState.EXPIRED, "not reached within the message's time to live")
+        if batch.provider is None:
+            return Rebound() if batch.fallback else Ended(DeliveryState.FAILED, NO_PROVIDER)
+        return None
+
+    async def _end_all(self, batch: OpenBatch, ending: Ended | Rebound) -> None:
+        """End every recipient that is left without asking a provider, in one commit."""
+        left = batch.claimed.targets[batch.attempted_to :]
+        batch.mark_to = len(batch.claimed.targets)
+        self._window.charge(batch.queue, len(left))
+        for target_seq in left:
+            target = batch.targets.get(target_seq)
+            self._recorder.add(batch, (target_seq, target.identifier if target else "", ending))
+        await self._recorder.close(batch)
+
+    async def _send_all(self, batch: OpenBatch) -> None:
+        assert batch.provider is not None
+        try:
+            account = self._accounts.get(batch.provider)
+        except ConfigurationError as error:
+            await self._give_back(batch, error.message)
+            return
+        groups: set[asyncio.Task[None]] = set()
+        try:
+            while batch.unmarked and not batch.is_stopping:
+                if account.held_seconds > LONG_HOLD_SECONDS:
+                    break
+                await asyncio.sleep(account.held_seconds)
+                await self._send_next(batch, account, groups)
+            if groups:
+                await asyncio.gather(*groups)
+        except BaseException:
+            for group in groups:
+                group.cancel()
+            raise
+        if batch.unmarked:
+            await self._give_back_unsent(batch, account)
+        else:
+            await self._recorder.close(batch)
+
+    async def _send_next(self, batch: OpenBatch, account: OpenAccount, groups: set[asyncio.Task[None]]) -> None:
+        """Take slots, mark that many recipients, and send them while the next ones are being marked."""
+        wanted = 1 if account.is_faulty else max(1, account.pace.limit // 4)
+        taken = await self._window.take(batch.queue, min(batch.unmarked, wanted, account.adapter.largest_batch))
+        if batch.is_stopping:
+            self._window.give_back(batch.queue, taken)
+            return
+        start = batch.mark_to
+        try:
+            await self._recorder.mark(batch, start + taken)
+        except BaseException:
+            self._window.give_back(batch.queue, taken)
+            raise
+        group = asyncio.create_task(self._send_group(batch, account, batch.claimed.targets[start : start + taken]))
+        groups.add(group)
+        group.add_done_callback(groups.discard)
+        if account.is_faulty:
+            await group  # one recipient probes whether the account is mended
+
+    async def _send_group(self, batch: OpenBatch, account: OpenAccount, target_seqs: Sequence[int]) -> None:
+        """Every recipient handed in gets exactly one result, whatever happens."""
+        requests: list[SendRequest] = []
+        seqs: list[int] = []
+        run = batch.claimed.run
+        for target_seq in target_seqs:
+            target = batch.targets.get(target_seq)
+            if target is None or target.expired:
+                reason = "the target was deleted" if target is None else "the target has expired"
+                self._recorder.add(batch, (target_seq, "", Ended(DeliveryState.SKIPPED, reason)))
+                continue
+            seqs.append(target_seq)
+            requests.append(
+                SendRequest(
+                    f"{run}-{target_seq}",
+                    target.identifier,
+                    target.id,
+                    batch.roles.get(target_seq, "to"),
+                )
+            )
+        if not requests:
+            return
+        if time.monotonic() > batch.lease_deadline - self._provider_timeout_seconds(batch.queue.kind):
+            # frozen or cut off for too long: another worker may hold these soon, so nothing is sent any more
+            self._add_all(batch, seqs, requests, Retry("the lease was too short to send", after_seconds=0.0))
+            return
+        await self._hand_over(batch, account, seqs, requests)
+
+    async def _hand_over(
+        self, batch: OpenBatch, account: OpenAccount, seqs: list[int], requests: list[SendRequest]
+    ) -> None:
+        add = self._recorder.add
+        open_indexes = set(range(len(requests)))
+        began = time.monotonic()
+        in_flight = metrics.IN_FLIGHT.labels(batch.queue.kind)
+        in_flight.inc(len(requests))
+        try:
+            async for index, outcome in account.adapter.send(batch.content, requests):
+                open_indexes.discard(index)
+                if isinstance(outcome, Accepted):
+                    account.is_faulty = False
+                else:
+                    account.observe(outcome, self._fault_retry_seconds)
+                add(batch, (seqs[index], requests[index].identifier, outcome))
+        except Exception as error:
+            # a bug in an adapter must not lose recipients: they count as unknown, which they are
+            log.exception("adapter failed", kind=batch.queue.kind, error=type(error).__name__)
+        finally:
+            for index in open_indexes:
+                add(batch, (seqs[index], requests[index].identifier, Unknown("the adapter gave no outcome")))
+            in_flight.dec(len(requests))
+        metrics.PROVIDER_SECONDS.labels(batch.queue.kind).observe(time.monotonic() - began)
+        account.pace.speed_up()
+
+    def _add_all(
+        self, batch: OpenBatch, seqs: Sequence[int], requests: Sequence[SendRequest], outcome: Outcome
+    ) -> None:
+        for target_seq, request in zip(seqs, requests, strict=True):
+            self._recorder.add(batch, (target_seq, request.identifier, outcome))
+
+    async def _give_back_unsent(self, batch: OpenBatch, account: OpenAccount) -> None:
+        """The slice ended or the account is held back: the unmarked rest becomes due again."""
+        now = self._clock.now()
+        batch.release_at = now + timedelta(seconds=account.held_seconds)
+        if account.is_faulty:
+            batch.waiting_since = batch.claimed.waiting_since or now
+        await self._recorder.release(batch)
+
+    async def _give_back(self, batch: OpenBatch, reason: str) -> None:
+        """This process cannot read the account's credentials: let the recipients wait, and say why."""
+        log.error("account unusable here", provider_seq=batch.claimed.provider_seq, reason=reason)
+        left = batch.claimed.targets[batch.attempted_to :]
+        batch.mark_to = len(batch.claimed.targets)
+        self._window.charge(batch.queue, len(left))
+        for target_seq in left:
+            target = batch.targets.get(target_seq)
+            self._recorder.add(batch, (target_seq, target.identifier if target else "", AccountFault(reason)))
+        await self._recorder.close(batch)

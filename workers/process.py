@@ -1,0 +1,136 @@
+"""One worker process: an event loop that runs for ever in a thread, and everything that lives on it."""
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+import structlog
+import uvloop
+from shared.providers.registry import make_adapter
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.db.secrets import open_secret_box
+from shared.db.session import create_engine
+from shared.db.tokens import PostgresTokenStore
+from shared.domain.clock import DatabaseClock
+from shared.domain.retry import RetryPolicy
+from shared.providers.contract import Account, Adapter
+from shared.providers.curl import CurlTransport
+from shared.queue.rings import Ringer
+from shared.settings import Settings
+from workers.accounts import Accounts
+from workers.claim import Claimer
+from workers.deliver import Deliverer
+from workers.drain import Drain
+from workers.fan_out import Planner
+from workers.recorder import Recorder
+from workers.window import Window
+
+log = structlog.get_logger()
+
+POOL_SIZE = 5
+"""Connections of a process: claim, plan, record, renew leases, and a token in the making."""
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    return RetryPolicy(
+        quick_retries=settings.quick_retries,
+        base_seconds=settings.retry_base_seconds,
+        cap_seconds=settings.retry_cap_seconds,
+        max_resends=settings.max_resends,
+        account_fault_patience_seconds=settings.account_fault_patience_seconds,
+        account_fault_retry_seconds=settings.account_fault_retry_seconds,
+    )
+
+
+class WorkerProcess:
+    """Starts its loop after the fork and keeps it running between tasks, so leases, PINGs and GOAWAYs are served."""
+
+    def __init__(self, settings: Settings, queues: tuple[str, ...]) -> None:
+        self._settings = settings
+        self._queues = queues
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="worker-loop", daemon=True)
+        self._ringer = Ringer(settings)
+        self._is_open = False
+
+    def start(self) -> None:
+        """Raises what opening the parts raises (ConfigurationError)."""
+        self._ringer.start()
+        self._thread.start()
+        self._call(self._open()).result()
+
+    def stop(self) -> None:
+        """Close connections and end the loop; nothing is in flight between slices."""
+        if self._is_open:
+            self._call(self._close()).result(timeout=10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+        self._ringer.stop()
+
+    def serve_slice(self) -> None:
+        """Run one drain slice from the task's thread; on a time limit the slice is cancelled and awaited."""
+        future = self._call(self._drain.serve())
+        try:
+            future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _call(self, coroutine: Any) -> "Future[Any]":
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    async def _open(self) -> None:
+        settings = self._settings
+        self._engine: AsyncEngine = create_engine(settings, role="worker", pool_size=POOL_SIZE)
+        secret_box = open_secret_box(settings)
+        self._transport = CurlTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=settings.ca_file)
+        self._token_store = PostgresTokenStore(self._engine, secret_box)
+        clock, policy = DatabaseClock(), retry_policy(settings)
+        window = Window(settings.window)
+        self._accounts = Accounts(secret_box, window, self._make_adapter)
+        self._recorder = Recorder(self._engine, window, clock, policy, lease_seconds=settings.lease_seconds)
+        deliverer = Deliverer(
+            window=window,
+            recorder=self._recorder,
+            accounts=self._accounts,
+            clock=clock,
+            provider_timeout_seconds=self._provider_timeout_seconds,
+            fault_retry_seconds=policy.account_fault_retry_seconds,
+        )
+        self._drain = Drain(
+            engine=self._engine,
+            queues=self._queues,
+            planner=Planner(self._engine, settings),
+            claimer=Claimer(self._engine, clock, lease_seconds=settings.lease_seconds),
+            deliverer=deliverer,
+            accounts=self._accounts,
+            window=window,
+            ringer=self._ringer,
+            slice_seconds=settings.slice_seconds,
+        )
+        self._recorder.start()
+        self._is_open = True
+
+    async def _close(self) -> None:
+        await self._recorder.stop()
+        await self._accounts.aclose()
+        await self._transport.aclose()
+        await self._engine.dispose()
+
+    def _make_adapter(self, kind: str, account: Account, is_live: bool) -> Adapter:  # noqa: FBT001  # a callback
+        return make_adapter(
+            kind,
+            account,
+            settings=self._settings,
+            token_store=self._token_store,
+            transport=self._transport,
+            live=is_live if self._settings.live is None else self._settings.live,
+        )
+
+    def _provider_timeout_seconds(self, kind: str) -> float:
+        """The longest a call to this kind may take."""
+        if kind == "smtp":
+            return max(self._settings.provider_timeout_seconds, self._settings.smtp_final_timeout_seconds)
+        return self._settings.provider_timeout_seconds

@@ -1,0 +1,205 @@
+"""The one writer of a worker process: marks, outcomes and settlements of all its batches, grouped into commits."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import psycopg
+import sqlalchemy.exc
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared import metrics
+from shared.db.queries.claim import renew_leases
+from shared.db.queries.record import Recorded, Recording, record, was_recorded
+from shared.db.session import hot_transaction
+from shared.domain.clock import DatabaseClock
+from shared.domain.retry import RetryPolicy
+from shared.errors import StaleClaim
+from workers.batch import OpenBatch, Result
+from workers.settle import Settling
+from workers.window import Window
+
+COMMIT_INTERVAL_SECONDS = 0.02
+"""Commits start no closer than this: at thousands of outcomes a second each then carries dozens, not one."""
+
+RECONNECT_SECONDS = 0.25
+
+DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, sqlalchemy.exc.OperationalError, TimeoutError)
+"""What a restarting, unreachable or overloaded Postgres raises."""
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What a commit writes of one batch, kept until it is known to be written."""
+
+    batch: OpenBatch
+    results: int
+    mark_to: int
+    is_closing: bool
+    is_release: bool
+    waiters: list[asyncio.Future[None]]
+
+
+class Recorder:
+    """Group commit. While one transaction runs, what comes next gathers for the following one.
+
+    Outcome writes never give up while our token holds: a lost connection is answered by asking whether the commit
+    happened, then by writing again. The token is the fence, so late is as good as early.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, window: Window, clock: DatabaseClock, policy: RetryPolicy, *, lease_seconds: float
+    ) -> None:
+        self._engine = engine
+        self._window = window
+        self._clock = clock
+        self._policy = policy
+        self._lease_seconds = lease_seconds
+        self._dirty: dict[OpenBatch, None] = {}  # an ordered set
+        self._has_dirty = asyncio.Event()
+        self._held: dict[int, OpenBatch] = {}  # batches under our lease; key: seq
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._renew())]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def hold(self, batch: OpenBatch) -> None:
+        """Keep the batch's lease renewed until it is closed, released or lost."""
+        self._held[batch.claimed.seq] = batch
+
+    async def mark(self, batch: OpenBatch, mark_to: int) -> None:
+        """Commit that `targets[:mark_to]` may be sent from now on. Raises StaleClaim when the batch is lost."""
+        batch.mark_to = mark_to
+        await self._committed(batch)
+
+    def add(self, batch: OpenBatch, result: Result) -> None:
+        """Have an outcome written with the next commit; its window slot comes back then."""
+        batch.results.append(result)
+        self._touch(batch)
+
+    async def close(self, batch: OpenBatch) -> None:
+        """Every recipient is accounted for: settle the batch. Raises StaleClaim when it is lost."""
+        batch.is_closing = True
+        await self._committed(batch)
+
+    async def release(self, batch: OpenBatch) -> None:
+        """Give the batch back, due at `batch.release_at`. Raises StaleClaim when it is lost."""
+        await self._committed(batch)
+
+    def _touch(self, batch: OpenBatch) -> None:
+        self._dirty[batch] = None
+        self._has_dirty.set()
+
+    async def _committed(self, batch: OpenBatch) -> None:
+        if batch.is_stale:
+            raise StaleClaim
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        batch.waiters.append(waiter)
+        self._touch(batch)
+        await waiter
+
+    async def _run(self) -> None:
+        while True:
+            await self._has_dirty.wait()
+            began = time.monotonic()
+            dirty, self._dirty = list(self._dirty), {}
+            self._has_dirty.clear()
+            recording, taken = self._gather(dirty)
+            try:
+                recorded = await self._write(recording)
+            except Exception as error:
+                # a bug, not an outage: end the batches here, the leases bring their work back
+                log.exception("recording failed", batches=len(taken))
+                for part in taken:
+                    self._lose(part, error)
+                continue
+            for part in taken:
+                self._acknowledge(part, is_stale=part.batch.claimed.seq in recorded.stale)
+            await asyncio.sleep(max(0.0, COMMIT_INTERVAL_SECONDS - (time.monotonic() - began)))
+
+    def _gather(self, dirty: list[OpenBatch]) -> tuple[Recording, list[_Taken]]:
+        recording = Recording()
+        taken = []
+        now = self._clock.now()
+        for batch in dirty:
+            results, batch.results = batch.results, []
+            waiters, batch.waiters = batch.waiters, []
+            part = _Taken(batch, len(results), batch.mark_to, batch.is_closing, batch.release_at is not None, waiters)
+            recording.changes.append(Settling(recording, batch, self._policy, now).settle(results))
+            taken.append(part)
+        return recording, taken
+
+    async def _write(self, recording: Recording) -> Recorded:
+        is_doubtful = False
+        while True:
+            try:
+                async with hot_transaction(self._engine) as connection:
+                    if is_doubtful and await was_recorded(connection, recording):
+                        return Recorded(set(), 0)
+                    return await record(connection, recording, lease_seconds=self._lease_seconds)
+            except DATABASE_AWAY as error:
+                is_doubtful = True
+                log.warning("recording waits for the database", error=type(error).__name__)
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _acknowledge(self, part: _Taken, *, is_stale: bool) -> None:
+        batch = part.batch
+        if is_stale:
+            metrics.STALE_WRITES.inc()
+            self._lose(part, StaleClaim())
+            return
+        batch.attempted_to = max(batch.attempted_to, part.mark_to)
+        batch.recorded_total += part.results
+        if part.results:
+            self._window.give_back(batch.queue, part.results)
+        if part.is_closing or part.is_release:
+            self._held.pop(batch.claimed.seq, None)
+        for waiter in part.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _lose(self, part: _Taken, error: Exception) -> None:
+        """The batch is no longer ours: its slots come back, and whoever waits for it is told."""
+        batch = part.batch
+        if not batch.is_stale:
+            log.warning("batch lost", batch_seq=batch.claimed.seq, run=batch.claimed.run)
+        batch.is_stale = batch.is_stopping = True
+        self._held.pop(batch.claimed.seq, None)
+        if part.results:
+            self._window.give_back(batch.queue, part.results)
+        for waiter in part.waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    async def _renew(self) -> None:
+        """Renew the leases of all held batches at a third of the lease."""
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            held = list(self._held.values())
+            if not held:
+                continue
+            began = time.monotonic()
+            try:
+                async with hot_transaction(self._engine) as connection:
+                    renewed = await renew_leases(
+                        connection,
+                        [(batch.claimed.seq, batch.claimed.token) for batch in held],
+                        lease_seconds=self._lease_seconds,
+                    )
+            except DATABASE_AWAY as error:
+                log.warning("leases not renewed", batches=len(held), error=type(error).__name__)
+                continue
+            for batch in held:
+                if batch.claimed.seq in renewed:
+                    batch.lease_deadline = began + self._lease_seconds
+                elif batch.claimed.seq in self._held:
+                    batch.is_stale = batch.is_stopping = True
+                    self._held.pop(batch.claimed.seq, None)
