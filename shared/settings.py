@@ -9,11 +9,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import ConfigurationError
 
+SECRETS_DIRECTORY = Path("/run/secrets")
+"""Where containers mount secrets: the file tidings_database_url stands for TIDINGS_DATABASE_URL, which outranks it."""
+
 
 class Settings(BaseSettings):
     """All durations are in seconds unless the name says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix="TIDINGS_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TIDINGS_",
+        frozen=True,
+        extra="ignore",
+        secrets_dir=SECRETS_DIRECTORY if SECRETS_DIRECTORY.is_dir() else None,
+    )
 
     # Servers
     database_url: str | None = Field(
