@@ -1,6 +1,7 @@
 """One file per table (or for two that only make sense together)."""
 
 from shared.db.models.batch import Batch
+from shared.db.models.contact_import import ContactImport, ContactImportFault, ContactImportRow
 from shared.db.models.delivery import Attempt, Delivery
 from shared.db.models.installation import Installation, Tick
 from shared.db.models.message import FanOut, Message, MessageProgress
@@ -14,6 +15,9 @@ __all__ = [
     "ApiKey",
     "Attempt",
     "Batch",
+    "ContactImport",
+    "ContactImportFault",
+    "ContactImportRow",
     "Delivery",
     "FanOut",
     "Installation",

@@ -1,0 +1,101 @@
+"""Merging one page of staged contacts: users, targets, topics, subscribers and the cursor in one transaction.
+
+Repeating a page is safe: what exists is kept, and a page that is committed is behind the cursor.
+"""
+
+from shared.db.queries.contacts.lookups import find_existing, find_topics
+from shared.db.queries.contacts.stage import lock_import, progress_cursor, store_faults
+from shared.db.queries.contacts.write import write_plan
+from shared.db.session import HotConnection
+from shared.domain.contacts.plan import plan_page
+from shared.domain.contacts.progress import ImportProgress, ImportState
+from shared.domain.contacts.rows import Contact
+from shared.ids import ProjectSeq
+
+IMPORT_LOCK = 1_415_139_401  # any number, the same for every process that imports
+
+# A page may wait for some of other imports: longer than the pool's connections allow. And a plan made while a table
+# was empty would read it whole for each row.
+_PREPARE = """
+SELECT set_config('lock_timeout', '30s', true), set_config('statement_timeout', '60s', true),
+    set_config('enable_seqscan', 'off', true)
+"""
+
+# Imports of one project take turns, page by page, so they never meet in each other's uncommitted rows.
+_TAKE_TURN = "SELECT pg_advisory_xact_lock(%(lock)s, %(project)s)"
+
+_TAKE_PAGE = """
+WITH page AS (
+    SELECT line FROM contact_import_rows
+    WHERE import_seq = %(seq)s AND line > %(merged_to)s ORDER BY line LIMIT %(limit)s
+)
+DELETE FROM contact_import_rows AS staged USING page
+WHERE staged.import_seq = %(seq)s AND staged.line = page.line
+RETURNING staged.line, user_id, name, email, phone, push_tokens, topics
+"""
+
+_MOVE_CURSOR = """
+UPDATE contact_imports
+SET merged_to = %(line)s, bad_total = bad_total + %(bad)s,
+    users_created = users_created + %(users_created)s, users_updated = users_updated + %(users_updated)s,
+    topics_created = topics_created + %(topics_created)s, targets_created = targets_created + %(targets_created)s,
+    subscriptions_created = subscriptions_created + %(subscriptions_created)s, updated_at = now()
+WHERE seq = %(seq)s
+RETURNING *
+"""
+
+_FINISH = """
+UPDATE contact_imports
+SET state = 'finished', merged_to = staged_to, passes = passes + 1, finished_at = now(), updated_at = now()
+WHERE seq = %(seq)s
+RETURNING *
+"""
+
+
+async def merge_page(
+    connection: HotConnection,
+    project: ProjectSeq,
+    *,
+    project_id: str,
+    import_seq: int,
+    page_rows: int,
+    creates_topics: bool,
+) -> ImportProgress:
+    """Merge the next rows; `finished` when there are none left.
+
+    A unique violation or deadlock means that somebody else wrote the same contacts meanwhile: merge the page again.
+    """
+    await connection.execute(_PREPARE)
+    await connection.execute(_TAKE_TURN, {"lock": IMPORT_LOCK, "project": project})
+    progress = await lock_import(connection, import_seq)
+    if progress.state is not ImportState.MERGING:
+        return progress
+    contacts = await _take_page(connection, progress, page_rows)
+    if not contacts:
+        return await _move(connection, _FINISH, {"seq": import_seq})
+    existing = await find_existing(connection, project, contacts)
+    plan = plan_page(
+        contacts,
+        project_id=project_id,
+        existing=existing,
+        topics=None if creates_topics else await find_topics(connection, project, contacts),
+    )
+    created = await write_plan(connection, project, plan, existing.target_seqs)
+    await store_faults(connection, import_seq, plan.faults)
+    parameters = {"seq": import_seq, "line": contacts[-1].line, "bad": len(plan.faults), **created}
+    return await _move(connection, _MOVE_CURSOR, parameters)
+
+
+async def _move(connection: HotConnection, statement: str, parameters: dict[str, int]) -> ImportProgress:
+    progress = await (await progress_cursor(connection).execute(statement, parameters)).fetchone()
+    assert progress is not None
+    return progress
+
+
+async def _take_page(connection: HotConnection, progress: ImportProgress, page_rows: int) -> list[Contact]:
+    parameters = {"seq": progress.seq, "merged_to": progress.merged_to, "limit": page_rows}
+    rows = await (await connection.execute(_TAKE_PAGE, parameters)).fetchall()
+    return [
+        Contact(line, user_id, name, email, phone, tuple(push_tokens), tuple(topics))
+        for line, user_id, name, email, phone, push_tokens, topics in sorted(rows)
+    ]

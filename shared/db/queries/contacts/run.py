@@ -1,0 +1,131 @@
+"""A whole import, from the file to the merged contacts; broken off anywhere, the same call goes on from there."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import file_digest
+from io import TextIOWrapper
+from itertools import islice
+from pathlib import Path
+
+from psycopg import errors
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.db.queries.contacts.merge import merge_page
+from shared.db.queries.contacts.stage import close_staging, discard_import, list_faults, open_import, stage_rows
+from shared.db.session import hot_transaction
+from shared.domain.contacts.progress import ImportProgress, ImportState
+from shared.domain.contacts.rows import Contact, Fault, Layout, UnreadableFile, read_contacts
+from shared.errors import TidingsError
+from shared.ids import ProjectSeq
+
+PAGE_ROWS = 5_000
+MAX_PAGE_TRIES = 10
+IMPORT_ID_LENGTH = 20
+
+Report = Callable[[ImportProgress, int], None]
+"""Told after each transaction: how far it is, and how many bytes of the file were read for staging."""
+
+# somebody else wrote the same contacts, or locked them the other way round
+_RACES = (errors.UniqueViolation, errors.ForeignKeyViolation, errors.DeadlockDetected, errors.LockNotAvailable)
+
+
+@dataclass(frozen=True, slots=True)
+class ContactFile:
+    path: Path
+    name: str  # what it is called for people
+    layout: Layout = field(default_factory=Layout)
+    creates_topics: bool = True  # False: a row that names an unknown topic is faulty
+
+    def fingerprint(self) -> str:
+        """The import's id: the same content read the same way is the same import."""
+        options = [self.layout.delimiter, sorted(self.layout.fields.items()), self.creates_topics]
+        with self.path.open("rb") as file:
+            digest = file_digest(file, "sha256")
+        digest.update(json.dumps(options).encode())
+        return digest.hexdigest()[:IMPORT_ID_LENGTH]
+
+
+async def import_contacts(
+    engine: AsyncEngine,
+    project: ProjectSeq,
+    file: ContactFile,
+    *,
+    project_id: str,
+    report: Report,
+    page_rows: int = PAGE_ROWS,
+) -> ImportProgress:
+    """The finished import. Memory is a page of rows, whatever the size of the file.
+
+    Raises UnreadableFile, with nothing merged, when the file as a whole is no contact file.
+    """
+    import_id = await asyncio.to_thread(file.fingerprint)
+    async with hot_transaction(engine) as connection:
+        progress = await open_import(connection, project, import_id, file_name=file.name)
+    if progress.state is ImportState.STAGING:
+        try:
+            progress = await _stage(engine, progress, file, report=report, page_rows=page_rows)
+        except UnreadableFile:
+            async with hot_transaction(engine) as connection:
+                await discard_import(connection, progress.seq)
+            raise
+    while progress.state is ImportState.MERGING:
+        progress = await _merge_page(
+            engine, project, file, project_id=project_id, import_seq=progress.seq, page_rows=page_rows
+        )
+        report(progress, file.path.stat().st_size)
+    return progress
+
+
+async def _stage(
+    engine: AsyncEngine, progress: ImportProgress, file: ContactFile, *, report: Report, page_rows: int
+) -> ImportProgress:
+    # a byte that is not UTF-8 becomes a lone surrogate, so that it spoils its row and not the file
+    with file.path.open("rb") as content:
+        lines = TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        rows = read_contacts(lines, file.layout, after_line=progress.staged_to)
+        while page := await asyncio.to_thread(_next_rows, rows, page_rows):
+            async with hot_transaction(engine) as connection:
+                progress = await stage_rows(connection, progress.seq, page)
+            report(progress, content.tell())
+    async with hot_transaction(engine) as connection:
+        return await close_staging(connection, progress.seq)
+
+
+def _next_rows(rows: Iterator[Contact | Fault], limit: int) -> list[Contact | Fault]:
+    return list(islice(rows, limit))
+
+
+async def _merge_page(
+    engine: AsyncEngine,
+    project: ProjectSeq,
+    file: ContactFile,
+    *,
+    project_id: str,
+    import_seq: int,
+    page_rows: int,
+) -> ImportProgress:
+    for _attempt in range(MAX_PAGE_TRIES):
+        try:
+            async with hot_transaction(engine) as connection:
+                return await merge_page(
+                    connection,
+                    project,
+                    project_id=project_id,
+                    import_seq=import_seq,
+                    page_rows=page_rows,
+                    creates_topics=file.creates_topics,
+                )
+        except _RACES:
+            continue
+    raise TidingsError(
+        "The contacts are being changed from elsewhere too often to merge them.",
+        hint="Start the import again: it goes on where it stopped.",
+    )
+
+
+async def read_faults(engine: AsyncEngine, import_seq: int, *, after_line: int = 0) -> list[Fault]:
+    """The next page of rows that were not merged; empty after the last."""
+    async with hot_transaction(engine) as connection:
+        return await list_faults(connection, import_seq, after_line=after_line, limit=PAGE_ROWS)

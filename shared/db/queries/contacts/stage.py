@@ -1,0 +1,171 @@
+"""Opening an import and staging its rows: nothing of the file is merged before all of it could be read."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from psycopg import AsyncCursor
+from psycopg.rows import kwargs_row
+
+from shared.db.session import HotConnection, copy_rows
+from shared.domain.contacts.progress import ImportProgress, ImportState
+from shared.domain.contacts.rows import Contact, Fault
+from shared.errors import TidingsError
+from shared.ids import ProjectSeq
+
+_FIND = "SELECT * FROM contact_imports WHERE project_seq = %(project)s AND id = %(id)s"
+_LOCK = "SELECT * FROM contact_imports WHERE seq = %(seq)s FOR UPDATE"
+
+_OPEN = """
+INSERT INTO contact_imports (project_seq, id, file_name) VALUES (%(project)s, %(id)s, %(file_name)s)
+ON CONFLICT (project_seq, id) DO NOTHING
+"""
+
+_START_OVER = """
+UPDATE contact_imports
+SET state = 'staging', staged_to = 0, merged_to = 0, rows_total = 0, bad_total = 0, users_created = 0,
+    users_updated = 0, topics_created = 0, targets_created = 0, subscriptions_created = 0,
+    file_name = %(file_name)s, finished_at = NULL, updated_at = now()
+WHERE seq = %(seq)s
+RETURNING *
+"""
+
+_MOVE_STAGED = """
+UPDATE contact_imports
+SET staged_to = %(line)s, rows_total = rows_total + %(rows)s, bad_total = bad_total + %(bad)s, updated_at = now()
+WHERE seq = %(seq)s
+RETURNING *
+"""
+
+_CLOSE_STAGING = """
+UPDATE contact_imports SET state = 'merging', updated_at = now() WHERE seq = %(seq)s AND state = 'staging'
+"""
+
+# an import that was broken off and never repeated would keep its staged rows for ever
+_PURGE_ABANDONED = """
+WITH abandoned AS (
+    DELETE FROM contact_imports
+    WHERE project_seq = %(project)s AND state <> 'finished' AND updated_at < now() - interval '7 days'
+    RETURNING seq
+), purged_rows AS (
+    DELETE FROM contact_import_rows USING abandoned WHERE import_seq = abandoned.seq
+)
+DELETE FROM contact_import_faults USING abandoned WHERE import_seq = abandoned.seq
+"""
+
+_DISCARD = (
+    "DELETE FROM contact_imports WHERE seq = %(seq)s",
+    "DELETE FROM contact_import_rows WHERE import_seq = %(seq)s",
+    "DELETE FROM contact_import_faults WHERE import_seq = %(seq)s",
+)
+
+_LIST_FAULTS = """
+SELECT line, reason FROM contact_import_faults
+WHERE import_seq = %(seq)s AND line > %(after_line)s ORDER BY line LIMIT %(limit)s
+"""
+
+_ROW_COLUMNS = ("import_seq", "line", "user_id", "name", "email", "phone", "push_tokens", "topics")
+_COUNTERS = tuple(column.name for column in fields(ImportProgress) if column.name not in {"state", "is_repeated"})
+_FAULT_COLUMNS = ("import_seq", "line", "reason")
+
+
+def _progress_row(*, state: str, passes: int, **columns: Any) -> ImportProgress:
+    is_finished = state == ImportState.FINISHED
+    return ImportProgress(
+        state=ImportState(state),
+        is_repeated=passes > int(is_finished),
+        **{name: columns[name] for name in _COUNTERS},
+    )
+
+
+def progress_cursor(connection: HotConnection) -> AsyncCursor[ImportProgress]:
+    """A cursor for statements that answer with a row of contact_imports."""
+    return connection.cursor(row_factory=kwargs_row(_progress_row))
+
+
+async def find_import(connection: HotConnection, project: ProjectSeq, import_id: str) -> ImportProgress | None:
+    return await (await progress_cursor(connection).execute(_FIND, {"project": project, "id": import_id})).fetchone()
+
+
+async def lock_import(connection: HotConnection, seq: int) -> ImportProgress:
+    """The import as it is now; nobody else moves it before this transaction ends.
+
+    This lock and the cursors in the row are all that two processes with the same file need: whoever comes second
+    sees how far the first one is and goes on from there.
+    """
+    progress = await (await progress_cursor(connection).execute(_LOCK, {"seq": seq})).fetchone()
+    if progress is None:
+        raise TidingsError("The import was discarded while it ran; start it again.")
+    return progress
+
+
+async def open_import(
+    connection: HotConnection, project: ProjectSeq, import_id: str, *, file_name: str
+) -> ImportProgress:
+    """The unfinished import of this file, as far as it came; or a new pass when there is none."""
+    await connection.execute(_PURGE_ABANDONED, {"project": project})
+    await connection.execute(_OPEN, {"project": project, "id": import_id, "file_name": file_name})
+    found = await find_import(connection, project, import_id)
+    assert found is not None
+    progress = await lock_import(connection, found.seq)
+    if progress.state is not ImportState.FINISHED:
+        return progress
+    await connection.execute("DELETE FROM contact_import_faults WHERE import_seq = %(seq)s", {"seq": progress.seq})
+    parameters = {"seq": progress.seq, "file_name": file_name}
+    restarted = await (await progress_cursor(connection).execute(_START_OVER, parameters)).fetchone()
+    assert restarted is not None
+    return restarted
+
+
+async def stage_rows(connection: HotConnection, seq: int, rows: Sequence[Contact | Fault]) -> ImportProgress:
+    """Store the next rows of the file with their faults. Rows that are staged already are passed over."""
+    progress = await lock_import(connection, seq)
+    fresh = [row for row in rows if row.line > progress.staged_to]
+    if progress.state is not ImportState.STAGING or not fresh:
+        return progress
+    contacts = [row for row in fresh if isinstance(row, Contact)]
+    faults = [row for row in fresh if isinstance(row, Fault)]
+    await copy_rows(connection, "contact_import_rows", _ROW_COLUMNS, (_staged(seq, contact) for contact in contacts))
+    await store_faults(connection, seq, faults)
+    parameters = {"seq": seq, "line": fresh[-1].line, "rows": len(fresh), "bad": len(faults)}
+    moved = await (await progress_cursor(connection).execute(_MOVE_STAGED, parameters)).fetchone()
+    assert moved is not None
+    return moved
+
+
+def _staged(seq: int, contact: Contact) -> tuple[object, ...]:
+    return (
+        seq,
+        contact.line,
+        contact.user_id,
+        contact.name,
+        contact.email,
+        contact.phone,
+        list(contact.push_tokens),
+        list(contact.topics),
+    )
+
+
+async def store_faults(connection: HotConnection, seq: int, faults: Sequence[Fault]) -> None:
+    if faults:
+        await copy_rows(
+            connection, "contact_import_faults", _FAULT_COLUMNS, ((seq, fault.line, fault.reason) for fault in faults)
+        )
+
+
+async def close_staging(connection: HotConnection, seq: int) -> ImportProgress:
+    """The file was read to its end: its rows may be merged."""
+    await connection.execute(_CLOSE_STAGING, {"seq": seq})
+    return await lock_import(connection, seq)
+
+
+async def discard_import(connection: HotConnection, seq: int) -> None:
+    """Forget an import whose file turned out to be unreadable."""
+    for statement in _DISCARD:
+        await connection.execute(statement, {"seq": seq})
+
+
+async def list_faults(connection: HotConnection, seq: int, *, after_line: int, limit: int) -> list[Fault]:
+    """A page of the rows that were not merged, in the order of the file."""
+    cursor = await connection.execute(_LIST_FAULTS, {"seq": seq, "after_line": after_line, "limit": limit})
+    return [Fault(line, reason) for line, reason in await cursor.fetchall()]
