@@ -13,9 +13,6 @@ from shared.observed import database_answers, serve_observations
 from shared.queue.broker import create_celery
 from shared.settings import load_settings
 
-LONGEST_SLEEP_SECONDS = 1.0
-"""How long beat may sleep, and so how long a stop may take."""
-
 
 def main() -> None:
     try:
@@ -32,9 +29,7 @@ def _run() -> None:
     ticker = Ticker(settings)
     ticker.start()
     serve_observations(settings, is_ready=lambda: database_answers(database_url))
-    service = beat.Service(
-        app=celery, scheduler_cls=scheduler_class(ticker), max_interval=LONGEST_SLEEP_SECONDS, remote_control=False
-    )
+    service = beat.Service(app=celery, scheduler_cls=scheduler_class(ticker), remote_control=False)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         service.stop(wait=False)

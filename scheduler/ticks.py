@@ -6,13 +6,9 @@ Beat keeps the time; a tick belongs to whoever moves its row, so any number of s
 import asyncio
 import threading
 import time
-from collections.abc import Callable
-from datetime import timedelta
-from typing import Any
 
 import structlog
 from celery import beat
-from celery.schedules import schedule
 
 from scheduler.context import TickContext
 from scheduler.timetable import Entry, timetable
@@ -30,6 +26,9 @@ RETURNING true
 """
 
 DATABASE_SILENT_SECONDS = 3.0
+
+LONGEST_SLEEP_SECONDS = 1.0
+"""How long beat may sleep, and so how long a stop may take."""
 
 log = structlog.get_logger()
 
@@ -106,35 +105,22 @@ def _is_outage(error: Exception) -> bool:
     return isinstance(error, psycopg.OperationalError | sqlalchemy.exc.OperationalError | TimeoutError)
 
 
-def scheduler_class(ticker: Ticker) -> Callable[..., beat.Scheduler]:
-    """A beat scheduler whose entries are the ticker's, run here instead of being published."""
+def scheduler_class(ticker: Ticker) -> type[beat.Scheduler]:
+    """A beat scheduler that runs the ticker's entries here instead of publishing them."""
 
     class TickScheduler(beat.Scheduler):  # type: ignore[misc]
-        sync_every = None
-
         def setup_schedule(self) -> None:
-            self.data = {
-                entry.name: self.Entry(
-                    name=entry.name,
-                    task=entry.name,
-                    schedule=schedule(timedelta(seconds=entry.interval_seconds), app=self.app),
-                    app=self.app,
-                )
-                for entry in ticker.entries.values()
-            }
+            self._due_at = dict.fromkeys(ticker.entries, time.monotonic())
 
-        def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **_: Any) -> None:  # noqa: ARG002, FBT001, FBT002  # beat's signature
-            self.reserve(entry)
-            ticker.tick(entry.name)
-
-        def apply_entry(self, entry: Any, producer: Any = None) -> None:  # noqa: ARG002  # beat's signature
-            ticker.tick(entry.name)
-
-        @property
-        def connection(self) -> None:
-            """None: ticks need no broker."""
-            return None
-
-        producer = None
+        def tick(self) -> float:
+            """Start what is due; seconds until the next. On the monotonic clock: a step of the host's clock or a
+            change to summer time neither stops the ticks nor repeats them (celery #6742, #9074).
+            """
+            now = time.monotonic()
+            for name, due_at in self._due_at.items():
+                if due_at <= now:
+                    ticker.tick(name)
+                    self._due_at[name] = now + ticker.entries[name].interval_seconds
+            return min(LONGEST_SLEEP_SECONDS, *(due_at - now for due_at in self._due_at.values()))
 
     return TickScheduler

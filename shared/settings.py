@@ -25,9 +25,9 @@ class Settings(BaseSettings):
 
     # Servers
     database_url: str | None = Field(
-        None, description="postgresql://user:password@host:port/name; none: `tidings up` starts one"
+        None, repr=False, description="postgresql://user:password@host:port/name; none: `tidings up` starts one"
     )
-    broker_url: str | None = Field(None, description="redis:// or amqp://; none: `tidings up` starts one")
+    broker_url: str | None = Field(None, repr=False, description="redis:// or amqp://; none: `tidings up` starts one")
     secret_keys: SecretStr | None = Field(
         None,
         description="keys that encrypt provider credentials, newest first, comma-separated; each ID:BASE64 of 32 bytes",

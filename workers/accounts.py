@@ -5,10 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import structlog
-from shared.db.queries.providers import credentials_context
-
 from shared.db.queries.claim import LoadedProvider
+from shared.db.queries.providers import credentials_context
 from shared.db.secrets import SecretBox
 from shared.domain.outcome import AccountFault, Outcome, Retry, Unknown
 from shared.providers.contract import Account, Adapter
@@ -17,7 +15,11 @@ from workers.window import Window
 CLEAN_SECONDS = 1.0
 """How long without throttling before the limit grows again."""
 
-log = structlog.get_logger()
+REFUSALS_THAT_HOLD = 5
+"""Throttled answers in a row, none accepted between, after which the account waits as long as the provider said.
+
+A single 503 among thousands of acceptances delays its own recipient; a quota that is used up delays everybody.
+"""
 
 
 @dataclass(slots=True)
@@ -60,13 +62,20 @@ class OpenAccount:
     pace: Pace
     held_until: float = 0.0  # monotonic: throttled as a whole, or at fault
     is_faulty: bool = False
+    refusals: int = 0  # of the provider as a whole, since it last accepted anything
+
+    def note_acceptance(self) -> None:
+        self.is_faulty = False
+        self.refusals = 0
 
     def observe(self, outcome: Outcome, fault_retry_seconds: float) -> None:
         """Learn from an outcome that was not an acceptance."""
         match outcome:
             case Retry(scope="provider"):
                 self.pace.slow_down()
-                self.held_until = max(self.held_until, time.monotonic() + (outcome.after_seconds or 0.0))
+                self.refusals += 1
+                if self.refusals >= REFUSALS_THAT_HOLD:
+                    self.held_until = max(self.held_until, time.monotonic() + (outcome.after_seconds or 0.0))
             case Unknown():
                 self.pace.slow_down()
             case AccountFault():

@@ -164,7 +164,7 @@ class Deliverer:
             async for index, outcome in account.adapter.send(batch.content, requests):
                 open_indexes.discard(index)
                 if isinstance(outcome, Accepted):
-                    account.is_faulty = False
+                    account.note_acceptance()
                 else:
                     account.observe(outcome, self._fault_retry_seconds)
                 add(batch, (seqs[index], requests[index].identifier, outcome))

@@ -36,7 +36,8 @@ class Subscriber(Base):
         UniqueConstraint("project_seq", "id"),
         # one membership per target and topic, and the walk of fan-out: a page of one channel by target_seq
         UniqueConstraint("topic_seq", "channel", "target_seq"),
-        Index("subscribers_target_idx", "target_seq"),
+        # for the deletion of a target; a hash, so that no plan can walk it in order of target_seq through all topics
+        Index("subscribers_target_idx", "target_seq", postgresql_using="hash"),
     )
 
     seq: Mapped[Seq]

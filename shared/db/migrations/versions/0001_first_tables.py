@@ -427,7 +427,7 @@ def upgrade() -> None:
             "topic_seq", "channel", "target_seq", name=op.f("subscribers_topic_seq_channel_target_seq_key")
         ),
     )
-    op.create_index("subscribers_target_idx", "subscribers", ["target_seq"], unique=False)
+    op.create_index("subscribers_target_idx", "subscribers", ["target_seq"], unique=False, postgresql_using="hash")
 
     for statement in FUNCTIONS_AND_VIEWS:
         op.execute(statement)

@@ -1,0 +1,102 @@
+"""The statements whose speed rests on an index use it: a page of fan-out, a claim, the oldest due work."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from shared.db.queries import claim as claim_queries
+from shared.db.queries import fan_out as fan_out_queries
+from shared.settings import Settings
+from tests.factories import Factory
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+BLOCKS_OF_A_CLAIM = 400
+BLOCKS_OF_A_PAGE = 12_000
+"""Pages of 8 kB that the statement may touch. A walk over the million targets would touch at least 10,000 more."""
+
+
+@pytest.fixture
+def factory(settings: Settings) -> Factory:
+    return Factory(settings)
+
+
+@pytest.fixture
+def connection(factory: Factory) -> Iterator[Connection]:
+    with factory.connect() as connection:
+        yield connection
+
+
+def _explain(connection: Connection, statement: str, parameters: dict[str, object]) -> tuple[int, set[str], set[str]]:
+    """8-kB pages touched by the statement, the tables it reads from end to end, and the indexes it uses."""
+    row = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}".encode(), parameters).fetchone()
+    assert row is not None
+    plan = row[0]
+    assert isinstance(plan, list)
+    top = plan[0]["Plan"]
+    nodes = list(_nodes(top))
+    scanned = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+    indexes = {node["Index Name"] for node in nodes if "Index Name" in node}
+    return top["Shared Hit Blocks"] + top["Shared Read Blocks"], scanned, indexes
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from _nodes(child)
+
+
+def test_a_page_of_a_small_topic_does_not_walk_the_project(factory: Factory, connection: Connection) -> None:
+    # a topic of 1,000 spread over a million targets of the project
+    topic = factory.topic("small")
+    connection.execute("INSERT INTO users (project_seq, id) VALUES (%s, 'owner')", [factory.project_seq])
+    connection.execute(
+        "INSERT INTO targets (project_seq, id, user_seq, channel, identifier)"
+        " SELECT %s, 't' || n, (SELECT seq FROM users), 'push', 'token' || n FROM generate_series(1, 1000000) AS n",
+        [factory.project_seq],
+    )
+    connection.execute(
+        "INSERT INTO subscribers (project_seq, id, topic_seq, target_seq, channel)"
+        " SELECT project_seq, 's' || seq, %s, seq, channel FROM targets WHERE seq %% 1000 = 0",
+        [topic],
+    )
+    # the planner cannot know how large a topic is: beside a large one it must not take a detour through that one
+    connection.execute(
+        "INSERT INTO subscribers (project_seq, id, topic_seq, target_seq, channel)"
+        " SELECT project_seq, 'l' || seq, %s, seq, channel FROM targets WHERE seq %% 5 = 0",
+        [factory.topic("large")],
+    )
+    run = factory.message("m", channel="push", topics=["small"])
+    connection.execute("ANALYZE")
+    connection.execute(fan_out_queries._START.encode(), [[run]])
+
+    blocks, scanned, indexes = _explain(
+        connection, fan_out_queries._PAGE, {"runs": [run], "channel": "push", "limit": 10_000}
+    )
+
+    assert not scanned & {"targets", "subscribers"}
+    assert "subscribers_topic_seq_channel_target_seq_key" in indexes
+    assert blocks < BLOCKS_OF_A_PAGE
+
+
+def test_a_claim_reads_only_what_can_be_claimed(factory: Factory, connection: Connection) -> None:
+    # 10,000 ready batches of 100 messages beside 40,000 paused ones
+    connection.execute(
+        "INSERT INTO batches (run, project_seq, message_seq, queue, provider_seq, state, targets)"
+        " SELECT n %% 100, %s, n %% 100, 'push.fcm.bulk', 1, CASE WHEN n %% 5 = 0 THEN 'due' ELSE 'paused' END, '{1}'"
+        " FROM generate_series(1, 50000) AS n",
+        [factory.project_seq],
+    )
+    connection.execute("ANALYZE")
+
+    blocks, scanned, indexes = _explain(
+        connection,
+        claim_queries._CLAIM,
+        {"queue": "push.fcm.bulk", "after_project": 0, "after_message": 0, "turns": 8, "lease": 60.0},
+    )
+
+    assert "batches_claimable_idx" in indexes
+    assert "batches" not in scanned
+    assert blocks < BLOCKS_OF_A_CLAIM
