@@ -1,0 +1,80 @@
+"""`python -m shared.simulator`: the simulator as a process of its own."""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvloop
+
+from shared.errors import ConfigurationError
+from shared.logging import configure_logging
+from shared.settings import load_settings
+from shared.simulator.simulator import Ports, Simulator
+
+
+def main() -> int:
+    """0 after a clean stop, 1 when it could not start."""
+    try:
+        settings = load_settings()
+        configure_logging(settings, role="simulator")
+        options = _parser(settings.simulator_dir).parse_args()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(options))
+    except ConfigurationError as error:
+        sys.stderr.write("\n".join(filter(None, [error.message, error.hint])) + "\n")
+        return 1
+    return 0
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ports = Ports(smtp=options.smtp_port, smtps=options.smtps_port, fcm=options.fcm_port, http=options.http_port)
+    faults = _read_faults(options.faults)
+    async with Simulator.running(
+        options.dir, host=options.host, advertised=options.advertise, ports=ports, faults=faults
+    ) as simulator:
+        endpoints = {name: where for name, where in simulator.describe().items() if isinstance(where, str)}
+        structlog.get_logger().info("simulator is ready", **endpoints)
+        await stop.wait()
+
+
+def _parser(directory: Path) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m shared.simulator",
+        description="Speak the providers' protocols, accept what they would, keep it on record and show it.",
+    )
+    parser.add_argument("--dir", type=Path, default=directory, help="record and certificates (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--advertise", metavar="NAME", help="name that clients know the host by (default: the host)")
+    for name, default, what in (
+        ("smtp", 2525, "SMTP with STARTTLS"),
+        ("smtps", 2465, "SMTP in TLS from the first byte"),
+        ("fcm", 9443, "FCM and its token endpoint, HTTPS"),
+        ("http", 8025, "the inbox page and its HTTP API"),
+    ):
+        help_text = f"{what}; 0 takes a free port (default: %(default)s)"
+        parser.add_argument(f"--{name}-port", type=int, default=default, help=help_text)
+    parser.add_argument(
+        "--faults", metavar="JSON|@FILE", help="""profiles to start with, as '{"fcm": {"latency_ms": 200}}'"""
+    )
+    return parser
+
+
+def _read_faults(text: str | None) -> Any:
+    if text is None:
+        return {}
+    try:
+        return json.loads(Path(text[1:]).read_bytes() if text.startswith("@") else text)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"--faults cannot be read: {error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""The simulator's own HTTP API: what was captured, counts, fault profiles, service accounts, and the inbox page."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+from urllib.parse import parse_qsl
+
+from shared.errors import ConfigurationError
+from shared.simulator.faults import Faults
+from shared.simulator.inbox_page import Listing, render_capture, render_list
+from shared.simulator.mail_view import view_mail
+from shared.simulator.record import Entry, Record
+from shared.simulator.service_accounts import ServiceAccounts
+from shared.simulator.wire.exchange import HTML, Reply, Request
+
+DEFAULT_PROJECT = "tidings-simulator"
+DEFAULT_LIMIT = 100
+LARGEST_LIMIT = 1000
+
+_PAGE_HEADERS = (
+    # What was captured is foreign content: it may neither run nor load anything.
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-src 'self'; form-action 'self'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Inbox:
+    def __init__(self, record: Record, faults: Faults, accounts: ServiceAccounts) -> None:
+        self._record = record
+        self._faults = faults
+        self._accounts = accounts
+        number = r"(\d{1,18})"
+        self._routes: tuple[tuple[str, re.Pattern[str], Callable[..., Reply]], ...] = (
+            ("GET", re.compile("/"), self._list_page),
+            ("GET", re.compile(f"/messages/{number}"), self._capture_page),
+            ("GET", re.compile("/captured"), self._list),
+            ("DELETE", re.compile("/captured"), self._clear),
+            ("GET", re.compile(f"/captured/{number}"), self._capture),
+            ("GET", re.compile("/stats"), self._stats),
+            ("GET", re.compile("/faults"), self._show_faults),
+            ("PUT", re.compile("/faults"), self._set_faults),
+            ("GET", re.compile("/service-account"), self._service_account),
+        )
+
+    def answer(self, request: Request) -> Reply:
+        try:
+            return self._route(request)
+        except _Refused as refusal:
+            return _json({"error": {"code": refusal.status, "message": refusal.message}}, refusal.status)
+        except ConfigurationError as error:
+            return _json({"error": {"code": 400, "message": error.message}}, 400)
+
+    def _route(self, request: Request) -> Reply:
+        methods = []
+        for method, pattern, answer in self._routes:
+            if (found := pattern.fullmatch(request.path)) is not None:
+                if method == request.method:
+                    return answer(request, *found.groups())
+                methods.append(method)
+        if methods:
+            raise _Refused(405, f"{request.path} takes {' and '.join(methods)}, not {request.method}.")
+        raise _Refused(404, f"There is nothing at {request.path}. Try /, /captured, /stats or /faults.")
+
+    # what was captured
+
+    def _list(self, request: Request) -> Reply:
+        """Newest first; with `after`, oldest first from the next number on, for readers that follow along."""
+        wishes = _query_of(request, {"provider", "recipient", "query", "limit", "after"})
+        limit = _number(wishes, "limit", DEFAULT_LIMIT, largest=LARGEST_LIMIT)
+        found = self._matching(wishes)
+        if "after" in wishes:
+            after = _number(wishes, "after", 0)
+            found = reversed([entry for entry in found if entry.n > after])
+        return _json({"captured": [_entry_json(entry) for entry in islice(found, limit)], "last": self._record.n})
+
+    def _capture(self, _request: Request, n: str) -> Reply:
+        line = self._line(n)
+        return _json({**line, "mail": asdict(view_mail(line))} if "raw" in line else line)
+
+    def _clear(self, _request: Request) -> Reply:
+        self._record.clear()
+        return Reply(204)
+
+    def _stats(self, _request: Request) -> Reply:
+        return _json(
+            {
+                "providers": {name: tally.describe() for name, tally in self._record.tallies.items()},
+                "last": self._record.n,
+                "record": str(self._record.path),
+            }
+        )
+
+    def _matching(self, wishes: Mapping[str, str]) -> Iterator[Entry]:
+        provider, recipient = wishes.get("provider"), wishes.get("recipient")
+        words = wishes.get("query", "").casefold()
+        for entry in self._record.entries():
+            if provider and entry.provider != provider:
+                continue
+            if recipient and entry.recipient != recipient:
+                continue
+            if words and words not in entry.recipient.casefold() and words not in entry.title.casefold():
+                continue
+            yield entry
+
+    def _line(self, n: str) -> dict[str, Any]:
+        line = self._record.read(int(n))
+        if line is None:
+            raise _Refused(404, f"Message {n} is not among the newest ones that the simulator keeps at hand.")
+        return line
+
+    # faults and accounts
+
+    def _show_faults(self, _request: Request) -> Reply:
+        return _json(self._faults.describe())
+
+    def _set_faults(self, request: Request) -> Reply:
+        """Each provider named gets a fresh profile of the fields given; the rest of its fields are back to normal."""
+        try:
+            wishes = json.loads(request.body)
+        except ValueError as error:
+            raise _Refused(400, f"The body is not JSON: {error}") from error
+        self._faults.replace(wishes)
+        return _json(self._faults.describe())
+
+    def _service_account(self, request: Request) -> Reply:
+        return _json(self._accounts.mint(_query_of(request, {"project"}).get("project") or DEFAULT_PROJECT))
+
+    # pages
+
+    def _list_page(self, request: Request) -> Reply:
+        wishes = _query_of(request, {"provider", "query", "before"})
+        before = _number(wishes, "before", self._record.n + 1)
+        older = (entry for entry in self._matching(wishes) if entry.n < before)
+        entries = list(islice(older, DEFAULT_LIMIT + 1))
+        listing = Listing(
+            entries=entries[:DEFAULT_LIMIT],
+            has_older=len(entries) > DEFAULT_LIMIT,
+            provider=wishes.get("provider", ""),
+            query=wishes.get("query", ""),
+            tallies=self._record.tallies,
+            plans=self._faults.plans,
+        )
+        return _page(render_list(listing))
+
+    def _capture_page(self, _request: Request, n: str) -> Reply:
+        return _page(render_capture(self._line(n)))
+
+
+def _entry_json(entry: Entry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in ("n", "at", "provider", "recipient", "message", "title", "is_copy")}
+
+
+def _json(document: Any, status: int = 200) -> Reply:
+    return Reply(status, json.dumps(document).encode())
+
+
+def _page(html: str) -> Reply:
+    return Reply(200, html.encode("utf-8", "replace"), HTML, _PAGE_HEADERS)
+
+
+def _query_of(request: Request, known: set[str]) -> dict[str, str]:
+    wishes = dict(parse_qsl(request.query))
+    if unknown := sorted(wishes.keys() - known):
+        raise _Refused(400, f"{request.path} knows no {', '.join(unknown)}; it knows {', '.join(sorted(known))}.")
+    return wishes
+
+
+def _number(wishes: Mapping[str, str], name: str, default: int, *, largest: int = 10**18) -> int:
+    text = wishes.get(name)
+    if text is None:
+        return default
+    if not text.isdecimal() or int(text) > largest:
+        raise _Refused(400, f"{name} is a number from 0 to {largest}.")
+    return int(text)

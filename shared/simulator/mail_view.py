@@ -1,0 +1,68 @@
+"""A recorded mail taken apart for reading. Never fails: whatever was accepted can be shown."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from email import message_from_bytes
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.message import Message
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    name: str
+    content_type: str
+    size: int  # bytes, decoded; less than it was where the record has cut the mail
+
+
+@dataclass(frozen=True, slots=True)
+class MailView:
+    headers: tuple[tuple[str, str], ...]  # decoded, in their order
+    text: str | None  # the first text/plain part
+    html: str | None  # the first text/html part
+    attachments: tuple[Attachment, ...]
+    is_cut: bool  # longer than what is kept on record
+
+
+def view_mail(line: Mapping[str, Any]) -> MailView:
+    """`line` is the record's."""
+    raw = line["raw"].encode(line["encoding"])
+    mail = message_from_bytes(raw)
+    parts = [part for part in mail.walk() if not part.is_multipart()]
+    inline = [part for part in parts if part.get_filename() is None]
+    return MailView(
+        headers=tuple((name, decoded(str(value))) for name, value in mail.items()),
+        text=next(_texts(inline, "text/plain"), None),
+        html=next(_texts(inline, "text/html"), None),
+        attachments=tuple(_attachment(part) for part in parts if part.get_filename() is not None),
+        is_cut=len(raw) < line["size"],
+    )
+
+
+def decoded(header: str) -> str:
+    """RFC 2047's encoded words in clear; a header that is not what it claims to be stays as it came."""
+    if "=?" not in header:
+        return header
+    try:
+        return str(make_header(decode_header(header)))
+    except (HeaderParseError, LookupError, UnicodeDecodeError):
+        return header
+
+
+def _texts(parts: list[Message], content_type: str) -> Iterator[str]:
+    for part in parts:
+        if part.get_content_type() == content_type:
+            try:
+                yield _bytes_of(part).decode(part.get_content_charset("utf-8"), "replace")
+            except LookupError:  # no such charset
+                yield _bytes_of(part).decode("latin-1")
+
+
+def _attachment(part: Message) -> Attachment:
+    return Attachment(decoded(part.get_filename() or ""), part.get_content_type(), len(_bytes_of(part)))
+
+
+def _bytes_of(part: Message) -> bytes:
+    content = part.get_payload(decode=True)
+    return content if isinstance(content, bytes) else b""

@@ -1,0 +1,141 @@
+"""The simulator as one thing: providers on their ports, one record, one inbox; run in process or as a command."""
+
+import fcntl
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.errors import ConfigurationError
+from shared.simulator.certificates import LOOPBACK_NAMES, ensure_certificates, server_context, write_private
+from shared.simulator.faults import Faults
+from shared.simulator.fcm import Fcm
+from shared.simulator.inbox import DEFAULT_PROJECT, Inbox
+from shared.simulator.record import Record
+from shared.simulator.service_accounts import ServiceAccounts
+from shared.simulator.smtp import Smtp
+from shared.simulator.wire.http import HttpServer
+from shared.simulator.wire.listener import Listener
+from shared.simulator.wire.smtp import SmtpServer
+
+READY_FILE = "simulator.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """0 takes a free one."""
+
+    smtp: int = 0
+    smtps: int = 0
+    fcm: int = 0
+    http: int = 0
+
+
+class Simulator:
+    """Made by `running`; the endpoints are known while it runs."""
+
+    def __init__(self, directory: Path, *, host: str, advertised: str) -> None:
+        self.directory = directory
+        self.ca_file = directory / "ca.pem"
+        self.record = Record(directory / "record.jsonl")
+        self._accounts = ServiceAccounts(directory / "service-account.key")
+        self._host = host
+        self._advertised = advertised
+        smtp, fcm = Smtp(self.record), Fcm(self.record, self._accounts)
+        self.faults = Faults([smtp.plan, fcm.sending, fcm.granting])
+        ensure_certificates(directory, tuple(dict.fromkeys((*LOOPBACK_NAMES, advertised))))
+        self._https = server_context(directory, protocols=("h2", "http/1.1"))
+        mail_tls, flush = server_context(directory), self.record.flush
+        self._smtp = SmtpServer(smtp, mail_tls, before_write=flush)
+        self._smtps = SmtpServer(smtp, mail_tls, before_write=flush)
+        self._fcm = HttpServer(fcm, before_write=flush)
+        self._http = HttpServer(Inbox(self.record, self.faults, self._accounts), before_write=flush)
+
+    @classmethod
+    @asynccontextmanager
+    async def running(
+        cls,
+        directory: Path,
+        *,
+        host: str = "127.0.0.1",
+        advertised: str | None = None,
+        ports: Ports | None = None,
+        faults: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> AsyncIterator["Simulator"]:
+        """Serve until the block ends. DIR/simulator.json exists while all ports listen.
+
+        `advertised` is the name that clients know `host` by, where it differs; `faults` are profiles to start with.
+        Raises ConfigurationError for a directory in use, a port that cannot be had or a wrong profile.
+        """
+        async with AsyncExitStack() as stack:
+            stack.enter_context(_sole_use_of(directory))
+            simulator = cls(directory, host=host, advertised=advertised or host)
+            stack.callback(simulator.record.close)
+            simulator.faults.replace(faults or {})
+            for listener in simulator._listeners():
+                stack.push_async_callback(listener.close)
+            await simulator._listen(ports or Ports())
+            write_private(directory / READY_FILE, json.dumps(simulator.describe(), indent=2).encode())
+            stack.callback((directory / READY_FILE).unlink, missing_ok=True)
+            yield simulator
+
+    @property
+    def smtp_endpoint(self) -> str:
+        return self._address(self._smtp)
+
+    @property
+    def smtps_endpoint(self) -> str:
+        return self._address(self._smtps)
+
+    @property
+    def fcm_endpoint(self) -> str:
+        return f"https://{self._address(self._fcm)}"
+
+    @property
+    def http_endpoint(self) -> str:
+        return f"http://{self._address(self._http)}"
+
+    def service_account(self, project: str = DEFAULT_PROJECT) -> dict[str, str]:
+        return self._accounts.mint(project)
+
+    def describe(self) -> dict[str, Any]:
+        """What whoever wants to send here has to know."""
+        return {
+            "smtp": self.smtp_endpoint,
+            "smtps": self.smtps_endpoint,
+            "fcm": self.fcm_endpoint,
+            "http": self.http_endpoint,
+            "ca_file": str(self.ca_file.resolve()),
+            "record": str(self.record.path.resolve()),
+            "fcm_service_account": self.service_account(),
+        }
+
+    def _listeners(self) -> tuple[Listener, ...]:
+        return self._http, self._smtp, self._smtps, self._fcm
+
+    async def _listen(self, ports: Ports) -> None:
+        await self._fcm.start(self._host, ports.fcm, tls=self._https)
+        self._accounts.token_uri = f"{self.fcm_endpoint}/token"
+        await self._smtp.start(self._host, ports.smtp)
+        await self._smtps.start(self._host, ports.smtps, implicit_tls=True)
+        await self._http.start(self._host, ports.http)
+
+    def _address(self, listener: Listener) -> str:
+        name = f"[{self._advertised}]" if ":" in self._advertised else self._advertised
+        return f"{name}:{listener.port}"
+
+
+@contextmanager
+def _sole_use_of(directory: Path) -> Iterator[None]:
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (directory / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(
+                f"Another simulator is using {directory}.", hint="Stop it, or give this one a directory of its own."
+            ) from error
+        (directory / READY_FILE).unlink(missing_ok=True)  # of one that was killed
+        yield

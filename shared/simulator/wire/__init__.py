@@ -1,0 +1,1 @@
+"""Wire servers that know a protocol and nothing of any provider."""
