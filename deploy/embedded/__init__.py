@@ -10,7 +10,7 @@ and a URL with a port is what every tool understands.
 
 from deploy.embedded.child import Progress, spawn, stop
 from deploy.embedded.directory import DataDirectory
-from deploy.embedded.ports import choose_port, is_port_free
+from deploy.embedded.ports import choose_port, choose_ports, is_port_free
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.redis import EmbeddedRedis
 
@@ -20,6 +20,7 @@ __all__ = [
     "EmbeddedRedis",
     "Progress",
     "choose_port",
+    "choose_ports",
     "is_port_free",
     "spawn",
     "stop",

@@ -38,6 +38,11 @@ class DataDirectory:
         logs.mkdir(mode=0o700, exist_ok=True)
         return logs
 
+    def start_new_logs(self) -> None:
+        """Keep those of the last run as NAME.log.1, and no older ones."""
+        for log in self.logs.glob("*.log"):
+            log.replace(log.with_name(f"{log.name}.1"))
+
     def open(self) -> None:
         """Create DIR where it is missing and lock it.
 

@@ -2,6 +2,7 @@
 
 import random
 import socket
+from itertools import islice
 
 LOOPBACK = "127.0.0.1"
 
@@ -24,4 +25,10 @@ def choose_port(preferred: int | None = None) -> int:
     """`preferred` if it is free, else one at random. Another process may still take it first: be ready to retry."""
     if preferred is not None and is_port_free(preferred):
         return preferred
-    return next(port for port in random.sample(RANGE, k=len(RANGE)) if is_port_free(port))
+    return choose_ports(1)[0]
+
+
+def choose_ports(count: int) -> list[int]:
+    """So many different ones."""
+    free = (port for port in random.sample(RANGE, k=len(RANGE)) if is_port_free(port))
+    return list(islice(free, count))

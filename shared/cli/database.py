@@ -71,6 +71,12 @@ def migrate(*, data_dir: DataDir = DEFAULT_DIRECTORY, as_json: AsJson = False) -
         results.print(f"The database is at {after} now, it was at {before or 'nothing'}.")
 
 
+def check_database(settings: Settings) -> None:
+    """Raises NotReachable or ConfigurationError when it cannot be used."""
+    with database_errors(settings):
+        current_revision(settings.require_database_url())
+
+
 def migrate_database(settings: Settings) -> tuple[str | None, str | None]:
     """The revisions before and after. With secret keys at hand it also leaves the word that `doctor` checks them by."""
     url = settings.require_database_url()

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from shared.cli import configuration, database, doctor, projects, roles
+from shared.cli import configuration, database, doctor, projects, roles, up
 from shared.cli.exits import exit_code
 from shared.cli.output import complain
 from shared.errors import TidingsError
@@ -25,14 +25,18 @@ app = typer.Typer(
 def _add_commands() -> None:
     """In the order in which help lists them."""
     command, group = app.command, app.add_typer
+    command("up", epilog="Example: tidings up --port 8090 --workers 4", rich_help_panel=RUNNING)(up.start_all)
     command("api", epilog="Example: tidings api --host 0.0.0.0 --port 8080", rich_help_panel=RUNNING)(roles.run_api)
     command("worker", epilog="Example: tidings worker --queues 'fan_out,email.*'", rich_help_panel=RUNNING)(
         roles.run_worker
     )
     command("scheduler", epilog="Example: tidings scheduler", rich_help_panel=RUNNING)(roles.run_scheduler)
-    command("simulator", epilog="Example: tidings simulator --dir /tmp/simulator", rich_help_panel=RUNNING)(
-        roles.run_simulator
-    )
+    command(
+        "simulator",
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+        add_help_option=False,
+        rich_help_panel=RUNNING,
+    )(roles.run_simulator)
     command("migrate", epilog="Example: tidings migrate", rich_help_panel=OPERATING)(database.migrate)
     group(projects.project_app, name="project", rich_help_panel=OPERATING)
     group(projects.key_app, name="key", rich_help_panel=OPERATING)

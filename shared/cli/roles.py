@@ -35,12 +35,9 @@ def run_scheduler(*, data_dir: DataDir = DEFAULT_DIRECTORY) -> None:
     _become("scheduler", data_dir)
 
 
-def run_simulator(
-    *,
-    directory: Annotated[Path | None, typer.Option("--dir", help="Where its record and certificates are.")] = None,
-) -> None:
-    """Run the simulator: the other side of every provider, with a record of all it accepted."""
-    _become("shared.simulator", None, *_given({"--dir": directory}))
+def run_simulator(context: typer.Context) -> None:
+    """Run the simulator: the other side of every provider, with a record of all it accepted. Has options of its own."""
+    _become("shared.simulator", None, *context.args)
 
 
 def _become(module: str, data_dir: Path | None, *arguments: str, **settings: object) -> NoReturn:

@@ -31,7 +31,7 @@ class Role:
     module: str  # run as `python -m MODULE`
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)  # on top of what all roles get
-    ready_url: str | None = None  # answers 200 once the role does its work; None: ready when started
+    is_ready: Callable[[], bool] = lambda: True  # asked again and again after the start
     grace_seconds: float = 10.0  # from SIGTERM to SIGKILL
 
 
@@ -56,13 +56,13 @@ class Supervisor:
     def __init__(self, logs: Path, environment: Mapping[str, str], *, on_event: Callable[[str], None]) -> None:
         """Each role writes to LOGS/NAME.log. `on_event` is told, in a line for a person, what became of a role."""
         self._logs = logs
-        self._environment = environment
+        self.environment = dict(environment)  # of every role started from now on
         self._on_event = on_event
         self._children: dict[str, _Child] = {}
 
     @property
-    def names(self) -> list[str]:
-        return list(self._children)
+    def roles(self) -> list[Role]:
+        return [child.role for child in self._children.values()]
 
     def log_of(self, name: str) -> Path:
         return self._logs / f"{name}.log"
@@ -85,7 +85,7 @@ class Supervisor:
             process=spawn(
                 [sys.executable, "-P", "-m", role.module, *role.arguments],
                 log=log,
-                environment={**self._environment, **role.environment},
+                environment={**self.environment, **role.environment},
             ),
             started_at=time.monotonic(),
             quick_exits=earlier.quick_exits if earlier else 0,
@@ -94,9 +94,9 @@ class Supervisor:
     def await_ready(self, *names: str, timeout_seconds: float = 30.0) -> None:
         """Wait for these roles, or all. Raises EngineError with a role's last words when it exits or takes too long."""
         deadline = time.monotonic() + timeout_seconds
-        for name in names or self.names:
+        for name in names or self._children:
             child = self._children[name]
-            while not _is_ready(child.role):
+            while not child.role.is_ready():
                 status = _exit_status(child.process)
                 if status is not None or time.monotonic() > deadline:
                     what = "does not get ready" if status is None else f"exited with status {status}"
@@ -166,10 +166,9 @@ def _describe(status: int) -> str:
     return f"was ended by {signal.Signals(-status).name}"
 
 
-def _is_ready(role: Role) -> bool:
-    if role.ready_url is None:
-        return True
-    address = urlsplit(role.ready_url)
+def answers_ok(url: str) -> bool:
+    """Whether an HTTP server answers 200 there."""
+    address = urlsplit(url)
     connection = http.client.HTTPConnection(address.netloc, timeout=2)
     try:
         connection.request("GET", address.path)
