@@ -10,13 +10,12 @@ from shared.ids import ProjectSeq
 
 # LATERAL with LIMIT 1 makes each lookup one probe of a unique index, whatever the statistics of a table that is
 # just being filled say: joined plainly, the second page of a first import took 5 s instead of 30 ms.
-# KEY SHARE: what the page builds on is neither deleted nor given another identifier before it commits.
 _FIND_TARGETS = """
 SELECT found.identifier, users.id, found.channel, found.seq
 FROM unnest(%(identifiers)s::text[]) AS wanted (identifier)
 CROSS JOIN LATERAL (
     SELECT identifier, user_seq, channel, seq FROM targets
-    WHERE project_seq = %(project)s AND identifier = wanted.identifier LIMIT 1 FOR KEY SHARE
+    WHERE project_seq = %(project)s AND identifier = wanted.identifier LIMIT 1
 ) AS found
 CROSS JOIN LATERAL (SELECT id FROM users WHERE seq = found.user_seq LIMIT 1) AS users
 """
@@ -44,7 +43,7 @@ SELECT id FROM topics WHERE project_seq = %(project)s AND deleted_at IS NULL AND
 
 
 async def find_existing(connection: HotConnection, project: ProjectSeq, contacts: Sequence[Contact]) -> Existing:
-    """Who has the addresses of these contacts. Existing targets are held until the transaction ends."""
+    """Who has the addresses of these contacts."""
     identifiers = {identifier for contact in contacts for _channel, identifier in identifiers_of(contact)}
     targets = await connection.execute(_FIND_TARGETS, {"project": project, "identifiers": list(identifiers)})
     users = await connection.execute(

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.queries.contacts.merge import merge_page
 from shared.db.queries.contacts.stage import close_staging, discard_import, list_faults, open_import, stage_rows
+from shared.db.queries.contacts.write import TargetsChanged
 from shared.db.session import hot_transaction
 from shared.domain.contacts.progress import ImportProgress, ImportState
 from shared.domain.contacts.rows import Contact, Fault, Layout, UnreadableFile, read_contacts
@@ -28,7 +29,13 @@ Report = Callable[[ImportProgress, int], None]
 """Told after each transaction: how far it is, and how many bytes of the file were read for staging."""
 
 # somebody else wrote the same contacts, or locked them the other way round
-_RACES = (errors.UniqueViolation, errors.ForeignKeyViolation, errors.DeadlockDetected, errors.LockNotAvailable)
+_RACES = (
+    TargetsChanged,
+    errors.UniqueViolation,
+    errors.ForeignKeyViolation,
+    errors.DeadlockDetected,
+    errors.LockNotAvailable,
+)
 
 
 @dataclass(frozen=True, slots=True)

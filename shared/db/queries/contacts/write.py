@@ -1,10 +1,16 @@
-"""Writing what a page of contacts creates, in the order users, targets, topics, subscribers, totals."""
+"""Writing what a page of contacts creates.
+
+Locks are taken in the order of everybody who changes subscribers (shared/db/queries/topics.py): users, targets by
+seq, topics by seq, subscribers.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 
 from shared.db.session import HotConnection
 from shared.domain.contacts.plan import PagePlan, PlannedTarget, PlannedUser
 from shared.domain.status import Channel
+from shared.errors import TidingsError
 from shared.ids import ProjectSeq
 
 # xmax is 0 in a row that this statement inserted, and our transaction in one that it updated
@@ -25,6 +31,15 @@ WITH written AS (
     RETURNING xmax = 0 AS is_created
 )
 SELECT count(*) FILTER (WHERE is_created), count(*) FILTER (WHERE NOT is_created) FROM written
+"""
+
+# What the page builds on is neither deleted nor given another identifier from here to the commit.
+_HOLD_TARGETS = """
+SELECT count(*)
+FROM unnest(%(seqs)s::bigint[], %(identifiers)s::text[]) AS wanted (seq, identifier)
+CROSS JOIN LATERAL (
+    SELECT FROM targets WHERE seq = wanted.seq AND identifier = wanted.identifier LIMIT 1 FOR KEY SHARE
+) AS held
 """
 
 # A derived id is taken when its target was given another identifier since: then any other id will do.
@@ -51,8 +66,7 @@ SELECT %(project)s, id, id FROM unnest(%(topics)s::text[]) AS planned (id)
 ON CONFLICT (project_seq, id) WHERE deleted_at IS NULL DO NOTHING
 """
 
-# Their totals change below. Locked in the order of seq, as everybody does who locks several, and before a
-# subscriber is written, so that no one holds a subscriber and waits for its topic.
+# their totals change below
 _LOCK_TOPICS = """
 SELECT id, seq FROM topics
 WHERE project_seq = %(project)s AND deleted_at IS NULL AND id = ANY (%(topics)s)
@@ -87,11 +101,19 @@ SELECT count(*) FROM added
 """
 
 
+class TargetsChanged(TidingsError):
+    """Targets that a page builds on were deleted or changed while it was planned."""
+
+
 async def write_plan(
     connection: HotConnection, project: ProjectSeq, plan: PagePlan, target_seqs: Mapping[str, int]
 ) -> dict[str, int]:
-    """How many were created or updated, by the import's counters. `target_seqs`: existing targets by identifier."""
+    """How many were created or updated, by the import's counters. `target_seqs`: existing targets by identifier.
+
+    Raises TargetsChanged when those are no longer what they were: plan the page again.
+    """
     users_created, users_updated = await _write_users(connection, project, list(plan.users.values()))
+    await _hold_targets(connection, target_seqs)
     created_seqs = await _create_targets(connection, project, plan.targets)
     topics = list({topic for topic, _channel, _identifier in plan.subscriptions})
     topics_created = await connection.execute(_CREATE_TOPICS, {"project": project, "topics": topics})
@@ -126,6 +148,18 @@ async def _write_users(connection: HotConnection, project: ProjectSeq, users: Se
     counts = await cursor.fetchone()
     assert counts is not None
     return counts[0], counts[1]
+
+
+async def _hold_targets(connection: HotConnection, target_seqs: Mapping[str, int]) -> None:
+    by_seq = sorted(target_seqs.items(), key=itemgetter(1))
+    parameters = {
+        "seqs": _array(seq for _identifier, seq in by_seq),
+        "identifiers": [identifier for identifier, _seq in by_seq],
+    }
+    held = await (await connection.execute(_HOLD_TARGETS, parameters)).fetchone()
+    assert held is not None
+    if held[0] != len(by_seq):
+        raise TargetsChanged
 
 
 async def _create_targets(
