@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
-from shared.providers.registry import adapter_facts
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import metrics
@@ -29,6 +28,7 @@ from shared.db.queries.finish import NO_PROVIDER, fail_unplanned_runs, finish_ru
 from shared.db.session import HotConnection, hot_transaction
 from shared.domain.queues import DeliveryQueue
 from shared.domain.status import Lane
+from shared.providers.registry import adapter_facts
 from shared.settings import Settings
 from workers.recorder import DATABASE_AWAY
 
@@ -67,7 +67,8 @@ class Planner:
         for fan_out in due:
             try:
                 async with hot_transaction(self._engine) as connection:
-                    rung |= await self._plan(connection, [fan_out])
+                    locked = await lock_due_fan_outs(connection, limit=1, run=fan_out.run)
+                    rung |= await self._plan(connection, locked)
             except DATABASE_AWAY:
                 raise
             except Exception as error:
@@ -148,22 +149,25 @@ class Planner:
         self, fan_out: DueFanOut, planned: Sequence[PlannedRecipient], usable: dict[str | None, LoadedProvider]
     ) -> list[NewBatch]:
         """Recipients grouped by provider and cut to its batch size. `usable[None]` is the default."""
-        default = usable.get(None)
-        groups: defaultdict[LoadedProvider | None, list[int]] = defaultdict(list)
+        if not planned:
+            return []
+        default = usable[None]
+        kinds = {provider.seq: provider.kind for provider in usable.values()}
+        groups: defaultdict[int, list[int]] = defaultdict(list)
         for recipient in planned:
-            groups[usable.get(recipient.provider_id, default)].append(recipient.target_seq)
+            groups[usable.get(recipient.provider_id, default).seq].append(recipient.target_seq)
         batches = []
-        for provider, target_seqs in groups.items():
-            assert provider is not None
-            size = self._batch_size or adapter_facts(provider.kind).batch_size
-            queue = DeliveryQueue(provider.kind, Lane(fan_out.lane)).name
+        for provider_seq, target_seqs in groups.items():
+            kind = kinds[provider_seq]
+            size = self._batch_size or adapter_facts(kind).batch_size
+            queue = DeliveryQueue(kind, Lane(fan_out.lane)).name
             batches += [
                 NewBatch(
                     fan_out.run,
                     fan_out.project_seq,
                     fan_out.message_seq,
                     queue,
-                    provider.seq,
+                    provider_seq,
                     target_seqs[start : start + size],
                 )
                 for start in range(0, len(target_seqs), size)

@@ -31,7 +31,11 @@ SELECT fan_outs.run, fan_outs.project_seq, fan_outs.message_seq, messages.channe
     fan_outs.cursor, fan_outs.bound, fan_outs.topic_seqs, fan_outs.listed_seqs, fan_outs.crashes,
     messages.deleted_at IS NOT NULL AS is_deleted
 FROM (
-    SELECT run FROM fan_outs WHERE due_at <= now() ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    SELECT run FROM fan_outs
+    WHERE due_at <= now() AND (%(run)s::bigint IS NULL OR run = %(run)s)
+    ORDER BY due_at
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
 ) AS due
 JOIN fan_outs USING (run)
 JOIN messages ON messages.seq = fan_outs.message_seq
@@ -98,10 +102,10 @@ ORDER BY page.run, page.target_seq
 """
 
 
-async def lock_due_fan_outs(connection: HotConnection, *, limit: int) -> list[DueFanOut]:
-    """Due messages nobody else is planning; locked until the transaction ends, so no lease is needed."""
+async def lock_due_fan_outs(connection: HotConnection, *, limit: int, run: int | None = None) -> list[DueFanOut]:
+    """Due messages nobody else is planning (or just that one); locked until the transaction ends, so no lease."""
     async with connection.cursor(row_factory=class_row(DueFanOut)) as cursor:
-        await cursor.execute(_LOCK_DUE, {"limit": limit})
+        await cursor.execute(_LOCK_DUE, {"limit": limit, "run": run})
         return await cursor.fetchall()
 
 

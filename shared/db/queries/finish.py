@@ -41,11 +41,14 @@ async def finish_runs(connection: HotConnection, runs: Sequence[int]) -> int:
 
 
 async def fail_unplanned_runs(connection: HotConnection, runs: Sequence[int], *, error: str) -> None:
-    """End messages whose planning cannot go on: what is planned already is still delivered, the rest never will be."""
-    await connection.execute("DELETE FROM fan_outs WHERE run = ANY(%s)", [list(runs)])
+    """End messages whose planning cannot go on: what is planned already is still delivered, the rest never will be.
+
+    Safe to repeat: only runs that are still being planned have a token to give back.
+    """
     await connection.execute(
-        "UPDATE message_progress SET batches_left = batches_left - 1, planned_at = now(),"
-        " errors = (errors || %s::text[])[:%s] WHERE run = ANY(%s)",
-        [[error], MAX_ERRORS, list(runs)],
+        "WITH ended AS (DELETE FROM fan_outs WHERE run = ANY(%(runs)s) RETURNING run)"
+        " UPDATE message_progress SET batches_left = batches_left - 1, planned_at = now(),"
+        " errors = (errors || %(errors)s::text[])[:%(most)s] FROM ended WHERE message_progress.run = ended.run",
+        {"runs": list(runs), "errors": [error], "most": MAX_ERRORS},
     )
     await finish_runs(connection, runs)
