@@ -49,8 +49,17 @@ class Settings(BaseSettings):
         le=65535,
         description="port of /metrics, /live and /ready for roles without an API; none: off",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "text"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="the least grave that is logged"
+    )
+    log_format: Literal["json", "text"] = Field("json", description="json: one object a line; text: for reading along")
+
+    # Calling an API from the command line; none: that of `tidings up` on this machine
+    api_endpoint: str | None = Field(
+        None, description="the API that `send`, `messages` and `import` call, such as http://127.0.0.1:8090/v1"
+    )
+    api_project: str | None = Field(None, description="id of the project they call it for")
+    api_key: SecretStr | None = Field(None, description="secret of an API key of that project")
 
     # Delivering
     lease_seconds: float = Field(
@@ -59,6 +68,11 @@ class Settings(BaseSettings):
     provider_timeout_seconds: float = Field(10.0, gt=0, description="one provider call, connect included")
     smtp_final_timeout_seconds: float = Field(
         30.0, gt=0, description="wait for the answer to the final dot (RFC 1047: shorter waits make copies)"
+    )
+    smtp_connections: int = Field(20, gt=0, description="most connections of one process to an SMTP account's server")
+    smtp_mails_per_connection: int = Field(100, gt=0, description="mails after which an SMTP connection is replaced")
+    smtp_allowed_hosts: str = Field(
+        "", description="private hosts that SMTP providers may name: names, addresses or networks, comma-separated"
     )
     window: int = Field(
         4000,

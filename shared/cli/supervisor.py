@@ -121,7 +121,7 @@ class Supervisor:
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
         """Stop all roles in STOP_ORDER, those of one module together; SIGKILL after their grace, or on `hurry`."""
-        for module in STOP_ORDER:
+        for module in sorted({child.role.module for child in self._children.values()}, key=_stop_position):
             together = [child for child in self._children.values() if child.role.module == module]
             for child in together:
                 if _exit_status(child.process) is None:
@@ -148,6 +148,10 @@ class Supervisor:
                 self.kill(child.role.name)
                 return
             time.sleep(POLL_SECONDS)
+
+
+def _stop_position(module: str) -> int:
+    return STOP_ORDER.index(module) if module in STOP_ORDER else 0
 
 
 def _exit_status(process: subprocess.Popen[bytes]) -> int | None:

@@ -1,0 +1,53 @@
+"""Running `tidings` as a terminal would, inside the test's own process."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shared.cli.main import run
+from shared.settings import Settings, load_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    status: int
+    stdout: str
+    stderr: str
+
+
+Tidings = Callable[..., Finished]
+
+
+@pytest.fixture
+def tidings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Tidings:
+    """Runs a command line in an empty directory; the TIDINGS_* variables are those of the test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_command(*arguments: str) -> Finished:
+        load_settings.cache_clear()
+        monkeypatch.setattr("sys.argv", ["tidings", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run()
+        printed = capsys.readouterr()
+        return Finished(_status(ended.value), printed.out, printed.err)
+
+    return run_command
+
+
+def _status(ended: SystemExit) -> int:
+    assert isinstance(ended.code, int)
+    return ended.code
+
+
+@pytest.fixture
+def installation(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The test's own servers, named by TIDINGS_* variables."""
+    assert settings.secret_keys is not None
+    monkeypatch.setenv("TIDINGS_DATABASE_URL", settings.require_database_url())
+    monkeypatch.setenv("TIDINGS_BROKER_URL", settings.require_broker_url())
+    monkeypatch.setenv("TIDINGS_SECRET_KEYS", settings.secret_keys.get_secret_value())
+    return settings

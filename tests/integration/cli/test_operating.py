@@ -1,0 +1,139 @@
+"""The operator's commands, on real servers."""
+
+import json
+
+import pytest
+import redis
+
+from shared.db.secrets import new_secret_key
+from shared.settings import Settings
+from tests.integration.cli.conftest import Tidings
+
+pytestmark = pytest.mark.usefixtures("installation")
+
+FAILED, USAGE = 1, 2
+
+
+def findings(stdout: str) -> dict[str, dict[str, str]]:
+    return {finding["check"]: finding for finding in json.loads(stdout)}
+
+
+def test_migrating_twice_changes_nothing(
+    tidings: Tidings, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDINGS_DATABASE_URL", empty_database_url)
+    first = json.loads(tidings("migrate", "--json").stdout)
+    second = json.loads(tidings("migrate", "--json").stdout)
+    assert first["before"] is None
+    assert second == {"before": first["after"], "after": first["after"]}
+
+
+def test_a_key_is_made_listed_and_revoked(tidings: Tidings) -> None:
+    project = json.loads(tidings("project", "create", "Web shop", "--id", "shop", "--json").stdout)
+    assert project["id"] == "shop"
+
+    key = json.loads(tidings("key", "create", "--scope", "messages.write", "--name", "app", "--json").stdout)
+    assert key["secret"].startswith("standard_")
+    assert key["scopes"] == ["messages.write"]
+
+    listed = tidings("key", "list", "--json").stdout
+    assert [each["id"] for each in json.loads(listed)] == [key["id"]]
+    assert key["secret"] not in listed
+
+    assert tidings("key", "revoke", key["id"]).status == 0
+    assert json.loads(tidings("key", "list", "--json").stdout) == []
+    again = tidings("key", "revoke", key["id"])
+    assert (again.status, again.stderr.splitlines()[0]) == (FAILED, f"Error: There is no key '{key['id']}'.")
+
+
+def test_the_project_must_be_named_when_there_are_several(tidings: Tidings) -> None:
+    tidings("project", "create", "One", "--id", "one")
+    tidings("project", "create", "Two", "--id", "two")
+    unnamed = tidings("key", "create")
+    assert (unnamed.status, unnamed.stderr.splitlines()[0]) == (USAGE, "Error: There are 2 projects.")
+    assert tidings("key", "create", "--project", "two").stdout.startswith("standard_")
+    assert tidings("key", "create", "--project", "three").status == USAGE
+
+
+def test_a_project_of_the_same_id_is_left_alone(tidings: Tidings) -> None:
+    tidings("project", "create", "First", "--id", "shop")
+    assert tidings("project", "create", "Second", "--id", "shop").status == FAILED
+    assert [each["name"] for each in json.loads(tidings("project", "list", "--json").stdout)] == ["First"]
+
+
+def test_config_lists_every_setting_and_masks_what_is_secret(tidings: Tidings, installation: Settings) -> None:
+    finished = tidings("config", "--json")
+    rows = {row["name"]: row for row in json.loads(finished.stdout)}
+    assert set(rows) == {f"TIDINGS_{name.upper()}" for name in Settings.model_fields}
+    assert all(row["description"] for row in rows.values())
+    assert rows["TIDINGS_WINDOW"]["value"] == installation.window
+    assert rows["TIDINGS_DATABASE_URL"]["value"].startswith("postgresql://tidings:********@127.0.0.1:")
+    assert installation.secret_keys is not None
+    for url in (installation.require_database_url(), installation.require_broker_url()):
+        assert url.partition("@")[0].rpartition(":")[2] not in finished.stdout
+    assert installation.secret_keys.get_secret_value() not in finished.stdout
+
+
+def test_config_lists_the_defaults_beside_a_wrong_setting(tidings: Tidings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDINGS_WINDOW", "many")
+    finished = tidings("config")
+    assert finished.status == USAGE
+    assert "TIDINGS_LEASE_SECONDS" in finished.stdout
+    assert "TIDINGS_WINDOW" in finished.stderr
+
+
+def test_doctor_finds_nothing_wrong_with_a_good_installation(tidings: Tidings) -> None:
+    tidings("migrate")
+    finished = tidings("doctor", "--json")
+    assert {check: finding["state"] for check, finding in findings(finished.stdout).items()} == dict.fromkeys(
+        ["database", "migrations", "clock", "connections", "secrets", "live", "broker"], "ok"
+    )
+    assert finished.status == 0
+
+
+def test_doctor_notices_other_secret_keys(tidings: Tidings, monkeypatch: pytest.MonkeyPatch) -> None:
+    tidings("migrate")
+    monkeypatch.setenv("TIDINGS_SECRET_KEYS", new_secret_key())
+    finished = tidings("doctor", "--json")
+    assert findings(finished.stdout)["secrets"]["state"] == "wrong"
+    assert finished.status == FAILED
+
+
+def test_migrate_refuses_to_go_on_with_other_secret_keys(tidings: Tidings, monkeypatch: pytest.MonkeyPatch) -> None:
+    tidings("migrate")
+    monkeypatch.setenv("TIDINGS_SECRET_KEYS", new_secret_key())
+    assert tidings("migrate").status == USAGE
+
+
+def test_doctor_counts_connections_against_the_servers_limit(tidings: Tidings) -> None:
+    finished = tidings("doctor", "--workers", "500", "--json")
+    found = findings(finished.stdout)["connections"]
+    assert found["state"] == "wrong"
+    assert "500 worker x 5" in found["detail"]
+    assert finished.status == FAILED
+
+
+def test_doctor_notices_a_missing_migration(
+    tidings: Tidings, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDINGS_DATABASE_URL", empty_database_url)
+    finished = tidings("doctor", "--json")
+    assert findings(finished.stdout)["migrations"]["hint"] == "Run `tidings migrate`."
+    assert finished.status == FAILED
+
+
+def test_doctor_warns_of_a_broker_that_drops_keys(tidings: Tidings, installation: Settings) -> None:
+    with redis.Redis.from_url(installation.require_broker_url()) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        finished = tidings("doctor", "--json")
+        client.config_set("maxmemory-policy", "noeviction")
+    assert findings(finished.stdout)["broker"]["state"] == "warning"
+    assert "allkeys-lru" in findings(finished.stdout)["broker"]["detail"]
+
+
+def test_doctor_says_which_server_cannot_be_reached(tidings: Tidings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDINGS_BROKER_URL", "redis://127.0.0.1:1/0")
+    finished = tidings("doctor")
+    assert finished.status == 4
+    assert "broker" in finished.stdout
+    assert "127.0.0.1:1" in finished.stdout
