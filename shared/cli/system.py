@@ -1,6 +1,7 @@
 """A whole installation on this machine: engines, a first project and every role, started and stopped as one."""
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -124,7 +125,8 @@ class System:
         self._say("Bringing the database up to date ...")
         migrate_database(self._settings)
         project, key = ensure_project(self._settings, read_connection(self.directory.path))
-        self._supervisor = Supervisor(self.directory.logs, {**os.environ, **variables}, on_event=self._say)
+        environment = {**os.environ, **variables, "TMPDIR": str(self._empty_scratch())}
+        self._supervisor = Supervisor(self.directory.logs, environment, on_event=self._say)
         self._stack.callback(self._supervisor.stop, hurry=self._hurry)
         self._start_roles(variables)
         address = f"http://{reachable(self._settings.host)}:{self._port}"
@@ -161,6 +163,13 @@ class System:
             write_private(path, f"{new_secret_key()}\n")
         self._settings = self._settings.model_copy(update={"secret_key_file": path})
         return {"TIDINGS_SECRET_KEY_FILE": str(path)}
+
+    def _empty_scratch(self) -> Path:
+        """Where roles put temporary files: what a killed one leaves is gone with the next start."""
+        scratch = self.directory.path / "scratch"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(mode=0o700)
+        return scratch
 
     def _start_roles(self, variables: dict[str, str]) -> None:
         """The simulator first: workers trust its certificate authority, which it may have to make."""
