@@ -10,11 +10,10 @@ class ImportState(StrEnum):
     FINISHED = "finished"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportProgress:
     """An import as its row has it. Counts are of this pass over the file."""
 
-    seq: int  # internal key
     id: str
     state: ImportState
     staged_to: int  # last line staged; 0 at the start

@@ -4,13 +4,13 @@ Repeating a page is safe: what exists is kept, and a page that is committed is b
 """
 
 from shared.db.queries.contacts.lookups import find_existing, find_topics
-from shared.db.queries.contacts.stage import lock_import, progress_cursor, store_faults
+from shared.db.queries.contacts.stage import StoredImport, import_cursor, lock_import, store_faults
 from shared.db.queries.contacts.write import write_plan
+from shared.db.queries.keys import ProjectIdentity
 from shared.db.session import HotConnection
 from shared.domain.contacts.plan import plan_page
-from shared.domain.contacts.progress import ImportProgress, ImportState
+from shared.domain.contacts.progress import ImportState
 from shared.domain.contacts.rows import Contact
-from shared.ids import ProjectSeq
 
 IMPORT_LOCK = 1_415_139_401  # any number, the same for every process that imports
 
@@ -54,45 +54,44 @@ RETURNING *
 
 async def merge_page(
     connection: HotConnection,
-    project: ProjectSeq,
+    project: ProjectIdentity,
     *,
-    project_id: str,
     import_seq: int,
     page_rows: int,
     creates_topics: bool,
-) -> ImportProgress:
+) -> StoredImport:
     """Merge the next rows; `finished` when there are none left.
 
     A unique violation or deadlock means that somebody else wrote the same contacts meanwhile: merge the page again.
     """
     await connection.execute(_PREPARE)
-    await connection.execute(_TAKE_TURN, {"lock": IMPORT_LOCK, "project": project})
+    await connection.execute(_TAKE_TURN, {"lock": IMPORT_LOCK, "project": project.seq})
     progress = await lock_import(connection, import_seq)
     if progress.state is not ImportState.MERGING:
         return progress
     contacts = await _take_page(connection, progress, page_rows)
     if not contacts:
         return await _move(connection, _FINISH, {"seq": import_seq})
-    existing = await find_existing(connection, project, contacts)
+    existing = await find_existing(connection, project.seq, contacts)
     plan = plan_page(
         contacts,
-        project_id=project_id,
+        project_id=project.id,
         existing=existing,
-        topics=None if creates_topics else await find_topics(connection, project, contacts),
+        topics=None if creates_topics else await find_topics(connection, project.seq, contacts),
     )
-    created = await write_plan(connection, project, plan, existing.target_seqs)
+    created = await write_plan(connection, project.seq, plan, existing.target_seqs)
     await store_faults(connection, import_seq, plan.faults)
     parameters = {"seq": import_seq, "line": contacts[-1].line, "bad": len(plan.faults), **created}
     return await _move(connection, _MOVE_CURSOR, parameters)
 
 
-async def _move(connection: HotConnection, statement: str, parameters: dict[str, int]) -> ImportProgress:
-    progress = await (await progress_cursor(connection).execute(statement, parameters)).fetchone()
+async def _move(connection: HotConnection, statement: str, parameters: dict[str, int]) -> StoredImport:
+    progress = await (await import_cursor(connection).execute(statement, parameters)).fetchone()
     assert progress is not None
     return progress
 
 
-async def _take_page(connection: HotConnection, progress: ImportProgress, page_rows: int) -> list[Contact]:
+async def _take_page(connection: HotConnection, progress: StoredImport, page_rows: int) -> list[Contact]:
     parameters = {"seq": progress.seq, "merged_to": progress.merged_to, "limit": page_rows}
     rows = await (await connection.execute(_TAKE_PAGE, parameters)).fetchall()
     return [

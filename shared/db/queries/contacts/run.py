@@ -13,13 +13,20 @@ from psycopg import errors
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.queries.contacts.merge import merge_page
-from shared.db.queries.contacts.stage import close_staging, discard_import, list_faults, open_import, stage_rows
+from shared.db.queries.contacts.stage import (
+    StoredImport,
+    close_staging,
+    discard_import,
+    list_faults,
+    open_import,
+    stage_rows,
+)
 from shared.db.queries.contacts.write import TargetsChanged
+from shared.db.queries.keys import ProjectIdentity
 from shared.db.session import hot_transaction
 from shared.domain.contacts.progress import ImportProgress, ImportState
 from shared.domain.contacts.rows import Contact, Fault, Layout, UnreadableFile, read_contacts
 from shared.errors import TidingsError
-from shared.ids import ProjectSeq
 
 PAGE_ROWS = 5_000
 MAX_PAGE_TRIES = 10
@@ -56,20 +63,19 @@ class ContactFile:
 
 async def import_contacts(
     engine: AsyncEngine,
-    project: ProjectSeq,
+    project: ProjectIdentity,
     file: ContactFile,
     *,
-    project_id: str,
     report: Report,
     page_rows: int = PAGE_ROWS,
-) -> ImportProgress:
+) -> StoredImport:
     """The finished import. Memory is a page of rows, whatever the size of the file.
 
     Raises UnreadableFile, with nothing merged, when the file as a whole is no contact file.
     """
     import_id = await asyncio.to_thread(file.fingerprint)
     async with hot_transaction(engine) as connection:
-        progress = await open_import(connection, project, import_id, file_name=file.name)
+        progress = await open_import(connection, project.seq, import_id, file_name=file.name)
     if progress.state is ImportState.STAGING:
         try:
             progress = await _stage(engine, progress, file, report=report, page_rows=page_rows)
@@ -78,16 +84,14 @@ async def import_contacts(
                 await discard_import(connection, progress.seq)
             raise
     while progress.state is ImportState.MERGING:
-        progress = await _merge_page(
-            engine, project, file, project_id=project_id, import_seq=progress.seq, page_rows=page_rows
-        )
+        progress = await _merge_page(engine, project, file, import_seq=progress.seq, page_rows=page_rows)
         report(progress, file.path.stat().st_size)
     return progress
 
 
 async def _stage(
-    engine: AsyncEngine, progress: ImportProgress, file: ContactFile, *, report: Report, page_rows: int
-) -> ImportProgress:
+    engine: AsyncEngine, progress: StoredImport, file: ContactFile, *, report: Report, page_rows: int
+) -> StoredImport:
     # a byte that is not UTF-8 becomes a lone surrogate, so that it spoils its row and not the file
     with file.path.open("rb") as content:
         lines = TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
@@ -95,6 +99,8 @@ async def _stage(
         while page := await asyncio.to_thread(_next_rows, rows, page_rows):
             async with hot_transaction(engine) as connection:
                 progress = await stage_rows(connection, progress.seq, page)
+            if progress.state is not ImportState.STAGING:
+                return progress  # another process with the same file was quicker
             report(progress, content.tell())
     async with hot_transaction(engine) as connection:
         return await close_staging(connection, progress.seq)
@@ -105,21 +111,14 @@ def _next_rows(rows: Iterator[Contact | Fault], limit: int) -> list[Contact | Fa
 
 
 async def _merge_page(
-    engine: AsyncEngine,
-    project: ProjectSeq,
-    file: ContactFile,
-    *,
-    project_id: str,
-    import_seq: int,
-    page_rows: int,
-) -> ImportProgress:
+    engine: AsyncEngine, project: ProjectIdentity, file: ContactFile, *, import_seq: int, page_rows: int
+) -> StoredImport:
     for _attempt in range(MAX_PAGE_TRIES):
         try:
             async with hot_transaction(engine) as connection:
                 return await merge_page(
                     connection,
                     project,
-                    project_id=project_id,
                     import_seq=import_seq,
                     page_rows=page_rows,
                     creates_topics=file.creates_topics,

@@ -1,7 +1,7 @@
 """Opening an import and staging its rows: nothing of the file is merged before all of it could be read."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from psycopg import AsyncCursor
@@ -65,35 +65,42 @@ WHERE import_seq = %(seq)s AND line > %(after_line)s ORDER BY line LIMIT %(limit
 """
 
 _ROW_COLUMNS = ("import_seq", "line", "user_id", "name", "email", "phone", "push_tokens", "topics")
-_COUNTERS = tuple(column.name for column in fields(ImportProgress) if column.name not in {"state", "is_repeated"})
 _FAULT_COLUMNS = ("import_seq", "line", "reason")
 
 
-def _progress_row(*, state: str, passes: int, **columns: Any) -> ImportProgress:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredImport(ImportProgress):
+    seq: int
+
+
+_COUNTERS = tuple(field.name for field in fields(StoredImport) if field.name not in {"state", "is_repeated"})
+
+
+def _stored_import(*, state: str, passes: int, **columns: Any) -> StoredImport:
     is_finished = state == ImportState.FINISHED
-    return ImportProgress(
+    return StoredImport(
         state=ImportState(state),
         is_repeated=passes > int(is_finished),
         **{name: columns[name] for name in _COUNTERS},
     )
 
 
-def progress_cursor(connection: HotConnection) -> AsyncCursor[ImportProgress]:
+def import_cursor(connection: HotConnection) -> AsyncCursor[StoredImport]:
     """A cursor for statements that answer with a row of contact_imports."""
-    return connection.cursor(row_factory=kwargs_row(_progress_row))
+    return connection.cursor(row_factory=kwargs_row(_stored_import))
 
 
-async def find_import(connection: HotConnection, project: ProjectSeq, import_id: str) -> ImportProgress | None:
-    return await (await progress_cursor(connection).execute(_FIND, {"project": project, "id": import_id})).fetchone()
+async def find_import(connection: HotConnection, project: ProjectSeq, import_id: str) -> StoredImport | None:
+    return await (await import_cursor(connection).execute(_FIND, {"project": project, "id": import_id})).fetchone()
 
 
-async def lock_import(connection: HotConnection, seq: int) -> ImportProgress:
+async def lock_import(connection: HotConnection, seq: int) -> StoredImport:
     """The import as it is now; nobody else moves it before this transaction ends.
 
     This lock and the cursors in the row are all that two processes with the same file need: whoever comes second
     sees how far the first one is and goes on from there.
     """
-    progress = await (await progress_cursor(connection).execute(_LOCK, {"seq": seq})).fetchone()
+    progress = await (await import_cursor(connection).execute(_LOCK, {"seq": seq})).fetchone()
     if progress is None:
         raise TidingsError("The import was discarded while it ran; start it again.")
     return progress
@@ -101,7 +108,7 @@ async def lock_import(connection: HotConnection, seq: int) -> ImportProgress:
 
 async def open_import(
     connection: HotConnection, project: ProjectSeq, import_id: str, *, file_name: str
-) -> ImportProgress:
+) -> StoredImport:
     """The unfinished import of this file, as far as it came; or a new pass when there is none."""
     await connection.execute(_PURGE_ABANDONED, {"project": project})
     await connection.execute(_OPEN, {"project": project, "id": import_id, "file_name": file_name})
@@ -112,12 +119,12 @@ async def open_import(
         return progress
     await connection.execute("DELETE FROM contact_import_faults WHERE import_seq = %(seq)s", {"seq": progress.seq})
     parameters = {"seq": progress.seq, "file_name": file_name}
-    restarted = await (await progress_cursor(connection).execute(_START_OVER, parameters)).fetchone()
+    restarted = await (await import_cursor(connection).execute(_START_OVER, parameters)).fetchone()
     assert restarted is not None
     return restarted
 
 
-async def stage_rows(connection: HotConnection, seq: int, rows: Sequence[Contact | Fault]) -> ImportProgress:
+async def stage_rows(connection: HotConnection, seq: int, rows: Sequence[Contact | Fault]) -> StoredImport:
     """Store the next rows of the file with their faults. Rows that are staged already are passed over."""
     progress = await lock_import(connection, seq)
     fresh = [row for row in rows if row.line > progress.staged_to]
@@ -128,7 +135,7 @@ async def stage_rows(connection: HotConnection, seq: int, rows: Sequence[Contact
     await copy_rows(connection, "contact_import_rows", _ROW_COLUMNS, (_staged(seq, contact) for contact in contacts))
     await store_faults(connection, seq, faults)
     parameters = {"seq": seq, "line": fresh[-1].line, "rows": len(fresh), "bad": len(faults)}
-    moved = await (await progress_cursor(connection).execute(_MOVE_STAGED, parameters)).fetchone()
+    moved = await (await import_cursor(connection).execute(_MOVE_STAGED, parameters)).fetchone()
     assert moved is not None
     return moved
 
@@ -153,7 +160,7 @@ async def store_faults(connection: HotConnection, seq: int, faults: Sequence[Fau
         )
 
 
-async def close_staging(connection: HotConnection, seq: int) -> ImportProgress:
+async def close_staging(connection: HotConnection, seq: int) -> StoredImport:
     """The file was read to its end: its rows may be merged."""
     await connection.execute(_CLOSE_STAGING, {"seq": seq})
     return await lock_import(connection, seq)
