@@ -47,5 +47,6 @@ lock: $(STAMP) ## pin the dependencies again, hashes included (needs uv on the P
 	uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements-dev.lock
 
 clean: ## remove .venv, caches and the data of `make demo` and `make up`
+	@test ! -f .tidings/engines.location || rm -rf "$$(cat .tidings/engines.location)"
 	rm -rf $(VENV) .tidings .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

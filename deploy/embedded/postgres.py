@@ -99,7 +99,7 @@ class EmbeddedPostgres:
         leftovers.stop_postgres(data, self._on_progress)
         if not data.exists():
             self._create_cluster(software, data)
-        self._password = (home / "postgres.password").read_text()
+        self._password = _read_password(home / "postgres.password")
         server = Server(
             name="Postgres",
             log=self.log,
@@ -183,9 +183,12 @@ class EmbeddedPostgres:
         )
 
     def _ensure_database(self) -> None:
-        with psycopg.connect(self.url_of("postgres"), autocommit=True, connect_timeout=10) as connection:
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        try:
+            with psycopg.connect(self.url_of("postgres"), autocommit=True, connect_timeout=10) as connection:
+                if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        except psycopg.OperationalError as error:
+            raise EngineError(f"Postgres started but refuses us: {error}", hint=f"See {self.log}.") from error
 
 
 def _check_version(data: Path, major_version: int) -> None:
@@ -198,6 +201,15 @@ def _check_version(data: Path, major_version: int) -> None:
             f"The database in {data} was made by Postgres {found}; this Tidings brings Postgres {major_version}.",
             hint="Start it with the Tidings that made it and take a dump with pg_dump, or give another --data-dir.",
         )
+
+
+def _read_password(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise EngineError(
+            f"The database's password cannot be read: {path}: {error.strerror}.", hint="Bring the file back."
+        ) from error
 
 
 def _says_ready(status_file: Path) -> bool:
