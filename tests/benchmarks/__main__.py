@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from shared.errors import TidingsError
 from tests.benchmarks import accepting, end_to_end, questions, worker_memory
 from tests.benchmarks.figures import NotMeasured, Section, WrongResult
 from tests.benchmarks.installation import Installation, install
@@ -56,8 +57,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 sections[name] = measure()
             except NotMeasured as missing:
                 sections[name] = Section(f"{name}: not measured", notes=[str(missing)])
-            except WrongResult as wrong:
-                sections[name] = Section(f"{name}: wrong", notes=[str(wrong)])
+            except (WrongResult, TidingsError) as wrong:
+                sections[name] = Section(f"{name}: failed", notes=[str(wrong)])
                 status = 1
             print_section(console, sections[name])
     if arguments.json:

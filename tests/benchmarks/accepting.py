@@ -44,8 +44,7 @@ def measure(servers: Servers, options: Options) -> Section:
 
 def _load_once(roles: RunningRoles, seconds: float) -> Answered:
     load = Load(
-        host="127.0.0.1",
-        port=roles.port,
+        address=roles.address.removeprefix("http://"),
         path="/v1/messaging/messages/email",
         headers=roles.installation.headers,
         body={"messageId": "unique()", "subject": SUBJECT, "content": BODY, "targets": ["email-1"]},

@@ -2,19 +2,18 @@
 
 import asyncio
 import os
-import signal
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import requests
 from pydantic import SecretStr
 
-from deploy.embedded import choose_port, spawn, stop
+from deploy.embedded import choose_port
+from deploy.embedded.child import last_words
+from shared.cli.supervisor import Role, Supervisor, answers_ok
 from shared.db.migrate import upgrade
 from shared.db.queries.projects import create_api_key, create_project
 from shared.db.secrets import new_secret_key
@@ -22,7 +21,7 @@ from shared.db.session import create_engine, create_sessions
 from shared.domain.api_key import SCOPES
 from shared.settings import Settings
 from tests.benchmarks.audience import Audience
-from tests.benchmarks.figures import NotMeasured
+from tests.benchmarks.figures import WrongResult
 from tests.benchmarks.servers import Servers
 from tests.benchmarks.sinks import Sinks
 
@@ -47,21 +46,31 @@ class Installation:
 
     @contextmanager
     def running(self, roles: Mapping[str, Sequence[str]], sinks: Sinks | None = None) -> Iterator["RunningRoles"]:
-        """`roles`: module to its arguments. Provider traffic goes to the sinks; without them there should be none."""
+        """`roles`: module to its arguments. Provider traffic goes to the sinks; without them there should be none.
+
+        Raises EngineError with the API's last words when it does not get ready.
+        """
         port = choose_port()
-        environment = {**os.environ, **self._variables(port, sinks)}
-        with ExitStack() as stack:
-            pids = {}
+        supervisor = Supervisor(
+            self.servers.directory / "logs", {**os.environ, **self._variables(port, sinks)}, on_event=print
+        )
+        running = RunningRoles(self, supervisor, tuple(roles), f"http://127.0.0.1:{port}")
+        readiness = {"api": partial(answers_ok, f"{running.address}/ready")}
+        try:
             for module, arguments in roles.items():
-                process = spawn(
-                    [sys.executable, "-m", module, *arguments], log=self._log(module), environment=environment
+                supervisor.start(
+                    Role(
+                        f"{self.name}-{module}",
+                        module,
+                        tuple(arguments),
+                        is_ready=readiness.get(module, lambda: True),
+                        grace_seconds=STOP_SECONDS,
+                    )
                 )
-                stack.callback(stop, process, (signal.SIGTERM, STOP_SECONDS))
-                pids[module] = process.pid
-            running = RunningRoles(self, port, pids)
-            if "api" in roles:
-                running.await_api()
+            supervisor.await_ready(timeout_seconds=START_SECONDS)
             yield running
+        finally:
+            supervisor.stop()
 
     def _variables(self, port: int, sinks: Sinks | None) -> dict[str, str]:
         assert self.settings.secret_keys
@@ -80,39 +89,39 @@ class Installation:
             }
         return variables
 
-    def _log(self, module: str) -> Path:
-        return self.servers.directory / "logs" / f"{self.name}-{module}.log"
-
 
 @dataclass(frozen=True, slots=True)
 class RunningRoles:
     installation: Installation
-    port: int
-    pids: dict[str, int]  # by module
+    supervisor: Supervisor
+    modules: tuple[str, ...]
+    address: str  # of the API, without a path
+
+    def pid(self, module: str) -> int:
+        """Raises WrongResult with its last words when the role has exited."""
+        name = f"{self.installation.name}-{module}"
+        pid = self.supervisor.process_id(name)
+        if pid is None:
+            raise WrongResult(f"{module} exited: {last_words(self.supervisor.log_of(name))}")
+        return pid
+
+    @property
+    def pids(self) -> set[int]:
+        """Of all roles that were started, each alive."""
+        return {self.pid(module) for module in self.modules}
 
     def call(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """POST to the messaging API; the answer's body. Raises NotMeasured when it is no success."""
+        """POST to the messaging API; the answer's body. Raises WrongResult when it is no success."""
         answer = requests.post(
-            f"http://127.0.0.1:{self.port}/v1/messaging/{path}",
+            f"{self.address}/v1/messaging/{path}",
             json=body,
             headers=self.installation.headers,
             timeout=30,
         )
         if not answer.ok:
-            raise NotMeasured(f"POST {path}: {answer.status_code} {answer.text[:300]}")
+            raise WrongResult(f"POST {path}: {answer.status_code} {answer.text[:300]}")
         found: dict[str, Any] = answer.json()
         return found
-
-    def await_api(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                if requests.get(f"http://127.0.0.1:{self.port}/ready", timeout=5).ok:
-                    return
-            except requests.ConnectionError:
-                pass  # not listening yet
-            time.sleep(0.05)
-        raise NotMeasured(f"the API is not ready after {START_SECONDS:.0f} s")
 
 
 def install(servers: Servers, name: str, *, redis_database: int) -> Installation:

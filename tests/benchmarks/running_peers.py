@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 from sqlalchemy import create_engine
 
 from deploy.embedded import spawn, stop
+from deploy.embedded.child import last_words
 from shared.domain.status import Channel
 from tests.benchmarks.accounting import cpu_seconds
 from tests.benchmarks.figures import WrongResult
@@ -48,6 +50,7 @@ def peer_kinds(cores: int) -> tuple[PeerKind, PeerKind]:
 class RunningPeer:
     name: str
     database_url: str
+    log: Path  # of its workers
     publisher: "subprocess.Popen[str]"
     pids: frozenset[int]  # its processes and both engines
 
@@ -81,7 +84,7 @@ class RunningPeer:
                     break
                 time.sleep(0.05)
         if sent != total:
-            raise WrongResult(f"{self.name}: {sent} of {total} sent, {recorded} recorded; see its log")
+            raise WrongResult(f"{self.name}: {sent} of {total} sent, {recorded} recorded: {last_words(self.log)}")
         return float(last_at)
 
 
@@ -106,7 +109,7 @@ def running_peer(kind: PeerKind, servers: Servers, database_url: str, sinks: Sin
     )
     pids = servers.pids | {worker.pid for worker in workers} | {publisher.pid}
     try:
-        yield RunningPeer(kind.name, database_url, publisher, pids)
+        yield RunningPeer(kind.name, database_url, _log(kind, servers), publisher, pids)
     finally:
         publisher.communicate()  # closes its input, which ends it
         for worker in workers:
@@ -119,9 +122,13 @@ def _start_worker(
     program = [sys.executable, "-m", "celery", "-A", f"tests.benchmarks.peers.{kind.module}", "worker"]
     return spawn(
         [*program, "--hostname", f"{kind.module}{number}@bench", *QUIET, *kind.worker_options],
-        log=servers.directory / f"peer-{kind.module}.log",
+        log=_log(kind, servers),
         environment=environment,
     )
+
+
+def _log(kind: PeerKind, servers: Servers) -> Path:
+    return servers.directory / "logs" / f"peer-{kind.module}.log"
 
 
 def create_ledger(database_url: str) -> None:

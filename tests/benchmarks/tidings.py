@@ -39,7 +39,7 @@ class Tidings:
     def deliver(self, channel: Channel, total: int) -> Delivered:
         installation = self.roles.installation
         topic = installation.audience.topic_of(channel, total)
-        pids = installation.servers.pids | set(self.roles.pids.values())
+        pids = installation.servers.pids | self.roles.pids
         seen_before, burnt_before = self.sinks.accepted_total(channel), cpu_seconds(pids)
         started_at = time.monotonic()
         message = self.roles.call(f"messages/{channel}", _message(channel, topic))
@@ -59,6 +59,7 @@ class Tidings:
         with psycopg.connect(database_url, autocommit=True) as connection:
             while row is None and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
+                assert self.roles.pids  # raises when one of them is gone
                 row = connection.execute(_PROGRESS, [message_id]).fetchone()
         if row != ("sent", total, total, 0, 0):
             raise WrongResult(f"Tidings ended with (status, planned, sent, unknown, resends) {row} of {total}")

@@ -42,5 +42,5 @@ def _peak_megabytes(installation: Installation, programs: SinkPrograms, cores: i
         running_tidings(installation, sinks, worker_processes=cores) as tidings,
     ):
         tidings.deliver(Channel.PUSH, total)
-        workers = descendants([tidings.roles.pids["workers"]])
+        workers = descendants([tidings.roles.pid("workers")])
         return max(peak_memory_bytes(pid) for pid in workers) / MEGABYTE
