@@ -1,0 +1,72 @@
+"""create_app(): the API's wiring, nothing else."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import openapi
+from api.edge import Edge
+from api.errors import ERROR_HEADERS, VERSION, error_body
+from api.kernel import Services
+from api.operations import add_operations
+from api.principals import Directory
+from api.routes import ALL_ROUTES
+from shared.db.secrets import open_secret_box
+from shared.db.session import create_engine, create_sessions
+from shared.queue.rings import Ringer
+from shared.settings import Settings
+
+POOL_SIZE = 10
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Raises ConfigurationError when no secret key or no server is configured. Connects to nothing yet."""
+    engine = create_engine(settings, role="api", pool_size=POOL_SIZE)
+    services = Services(
+        settings=settings,
+        engine=engine,
+        sessions=create_sessions(engine),
+        secret_box=open_secret_box(settings),
+        directory=Directory(engine, remember_seconds=settings.key_cache_seconds),
+        ringer=Ringer(settings),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        services.ringer.start()
+        try:
+            yield
+        finally:
+            services.ringer.stop()
+            await engine.dispose()
+
+    app = openapi.Described(
+        title="Tidings",
+        version=VERSION,
+        description=openapi.DESCRIPTION,
+        openapi_tags=openapi.TAGS,
+        docs_url=None,  # FastAPI's pages load their scripts from elsewhere; ours is in api/operations.py
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    for routes in ALL_ROUTES:
+        # not include_router: an included router matches every path twice, once to be chosen and once more inside
+        app.router.routes.extend(routes.endpoints)
+    add_operations(app)
+    app.add_exception_handler(HTTPException, _no_such_route)
+    app.add_middleware(Edge, settings=settings)
+    return app
+
+
+async def _no_such_route(_request: Request, _error: Exception) -> Response:
+    """Path and method are looked up together, so both an unknown path and an unknown method end here."""
+    body = error_body("general_route_not_found", "There is no such route.")
+    response = Response(body.model_dump_json(), status_code=body.code, media_type="application/json; charset=UTF-8")
+    response.raw_headers.extend(ERROR_HEADERS)
+    return response

@@ -1,0 +1,258 @@
+"""How every endpoint is declared, and the order in which a request is checked before its handler runs.
+
+A handler is an ordinary FastAPI path operation. What it takes is said by its signature: `call` (who is calling),
+path parameters, one query model and one body model. FastAPI makes the OpenAPI document of these; at run time this
+kernel reads them itself, because the contract wants authentication before validation (§3.1), other error bodies,
+`[]` for an empty body, forms, brackets in names (§1), and because it costs a quarter of FastAPI's own request path.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import structlog
+from fastapi import params
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from api.errors import DATABASE_TROUBLE, ERROR_HEADERS, RETRY_AFTER_SECONDS, STATUS_OF, ErrorModel, error_body
+from api.origins import check_origin
+from api.parameters import check, read_body, read_query, refusal, within_limit
+from api.principals import Directory, Principal
+from shared.db.queries.keys import ProjectIdentity
+from shared.db.secrets import SecretBox
+from shared.errors import RejectedRequest
+from shared.queue.rings import Ringer
+from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+Headers = list[tuple[bytes, bytes]]
+
+JSON_HEADER = (b"content-type", b"application/json; charset=UTF-8")
+# SDKs read the content type of a 204 and parse its body if it says JSON (contract §1.1)
+NO_CONTENT_HEADER = (b"content-type", b"text/html; charset=UTF-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What handlers work with; made once per process in api/app.py."""
+
+    settings: Settings
+    engine: AsyncEngine
+    sessions: async_sessionmaker[AsyncSession]
+    secret_box: SecretBox
+    directory: Directory
+    ringer: Ringer
+
+
+class Call(Request):
+    """A request whose project and caller are known."""
+
+    principal: Principal
+    project_or_console: ProjectIdentity | None
+
+    @property
+    def project(self) -> ProjectIdentity:
+        """The project the call is about. Endpoints that ask for a scope always have one."""
+        if self.project_or_console is None:
+            raise RejectedRequest("project_not_found", "The request names no project in X-Appwrite-Project.")
+        return self.project_or_console
+
+    @property
+    def services(self) -> Services:
+        services: Services = self.app.state.services
+        return services
+
+
+Answer = BaseModel | Response | None
+Handler = Callable[..., Awaitable[Answer]]
+HandlerType = TypeVar("HandlerType", bound=Handler)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a handler takes. Names are Python's; the path's adapters are keyed by (Python's, the wire's)."""
+
+    path: tuple[tuple[str, str, TypeAdapter[Any]], ...]
+    query: tuple[str, type[BaseModel]] | None
+    body: tuple[str, type[BaseModel]] | None
+
+    @classmethod
+    def of(cls, handler: Handler, path_names: Iterable[str]) -> "Signature":
+        hints = get_type_hints(handler, include_extras=True)
+        path, query, body = [], None, None
+        for name in inspect.signature(handler).parameters:
+            hint = hints[name]
+            metadata = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+            if hint is Call:
+                continue
+            if to_camel(name) in path_names:
+                path.append((name, to_camel(name), TypeAdapter(hint)))
+            elif any(isinstance(entry, params.Query) for entry in metadata):
+                query = (name, get_args(hint)[0])
+            else:
+                body = (name, hint)
+        return cls(tuple(path), query, body)
+
+    async def read(self, call: Call) -> dict[str, Any]:
+        """The handler's arguments. Raises RejectedRequest naming the first wrong one."""
+        arguments: dict[str, Any] = {}
+        for name, wire_name, adapter in self.path:
+            try:
+                arguments[name] = adapter.validate_python(call.path_params[wire_name])
+            except ValidationError as error:
+                raise refusal(wire_name, "is not an id") from error
+        if self.query:
+            arguments[self.query[0]] = check(self.query[1], read_query(call))
+        if self.body:
+            arguments[self.body[0]] = check(self.body[1], await read_body(call))
+        return arguments
+
+
+class Endpoint(APIRoute):
+    """One path operation under the contract's rules. An ASGI application of its own."""
+
+    def __init__(self, path: str, handler: Handler, *, scopes: frozenset[str], **declaration: Any) -> None:
+        """`scopes`: any one of them lets a caller in; empty: everybody may call."""
+        super().__init__(path, handler, **declaration)
+        self._handler = handler
+        self._scopes = scopes
+        self._signature = Signature.of(handler, self.param_convertors)
+        self._status = self.status_code or 200
+        self.app = self._serve
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        limit = scope["app"].state.services.settings.max_body_bytes
+        call = Call(scope, within_limit(receive, limit), send)
+        try:
+            answer = await self._answer(call)
+        except RejectedRequest as error:
+            await send_error(send, error.type, str(error))
+        except DATABASE_TROUBLE as error:
+            log.warning("request.database_trouble", error=type(error).__name__)
+            await send_error(send, "general_database_unavailable", "The database does not answer. Try again.")
+        except ClientDisconnect:
+            return
+        else:
+            await self._send(answer, scope, receive, send)
+
+    async def _answer(self, call: Call) -> Answer:
+        """The contract's order of checks (§3.1): origin, project, principal, scope, parameters, handler."""
+        services = call.services
+        check_origin(call, services.settings)
+        call.project_or_console, call.principal = await services.directory.identify(call)
+        if self._scopes and not self._scopes & call.principal.scopes:
+            scopes = " or ".join(sorted(self._scopes))
+            raise RejectedRequest("general_unauthorized_scope", f"The caller has not the scope {scopes}.")
+        return await self._handler(call=call, **await self._signature.read(call))
+
+    async def _send(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
+        match answer:
+            case BaseModel():
+                await send_body(send, self._status, [JSON_HEADER], answer.model_dump_json().encode())
+            case None:
+                await send_body(send, self._status, [NO_CONTENT_HEADER], b"")
+            case _:
+                await answer(scope, receive, send)
+
+
+async def send_body(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    headers = [*headers, (b"content-length", str(len(body)).encode())] if status != 204 else headers
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_error(send: Send, type_: str, message: str) -> None:
+    headers = [JSON_HEADER, *ERROR_HEADERS]
+    if type_ == "general_database_unavailable":
+        headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
+    await send_body(send, STATUS_OF[type_], headers, error_body(type_, message).model_dump_json().encode())
+
+
+class Routes:
+    """The endpoints of one route file, declared by decorators.
+
+    `scope`: what lets a caller in; several: any of them; none: everybody may call. `answers`: the model on success;
+    none: 204 without a body. `refusals`: the error types its handler may answer, for the documentation.
+    """
+
+    def __init__(self, tag: str) -> None:
+        self._tag = tag
+        self.endpoints: list[Endpoint] = []
+
+    def get(
+        self, path: str, *, answers: Any, scope: str | tuple[str, ...] = (), refusals: Sequence[str] = ()
+    ) -> Callable[[HandlerType], HandlerType]:
+        return self._declare("GET", path, status=200, answers=answers, scope=scope, refusals=refusals)
+
+    def post(
+        self, path: str, *, answers: Any, scope: str | tuple[str, ...], refusals: Sequence[str] = ()
+    ) -> Callable[[HandlerType], HandlerType]:
+        return self._declare("POST", path, status=201, answers=answers, scope=scope, refusals=refusals)
+
+    def patch(
+        self, path: str, *, answers: Any, scope: str | tuple[str, ...], refusals: Sequence[str] = ()
+    ) -> Callable[[HandlerType], HandlerType]:
+        return self._declare("PATCH", path, status=200, answers=answers, scope=scope, refusals=refusals)
+
+    def delete(
+        self, path: str, *, scope: str | tuple[str, ...], refusals: Sequence[str] = ()
+    ) -> Callable[[HandlerType], HandlerType]:
+        return self._declare("DELETE", path, status=204, answers=None, scope=scope, refusals=refusals)
+
+    def _declare(
+        self,
+        method: str,
+        path: str,
+        *,
+        status: int,
+        answers: Any,
+        scope: str | tuple[str, ...],
+        refusals: Sequence[str],
+    ) -> Callable[[HandlerType], HandlerType]:
+        scopes = (scope,) if isinstance(scope, str) else scope
+
+        def register(handler: HandlerType) -> HandlerType:
+            name = getattr(handler, "__name__", "")
+            self.endpoints.append(
+                Endpoint(
+                    path,
+                    handler,
+                    scopes=frozenset(scopes),
+                    methods={method},
+                    status_code=status,
+                    response_model=answers,
+                    tags=[self._tag],
+                    operation_id=to_camel(name),
+                    summary=name.replace("_", " ").capitalize(),
+                    responses=_describe(refusals),
+                    openapi_extra=_openapi_extra(scopes),
+                )
+            )
+            return handler
+
+        return register
+
+
+def _describe(refusals: Sequence[str]) -> dict[int | str, dict[str, Any]]:
+    """The documented error responses: those named, by status, and any other."""
+    by_status: dict[int, list[str]] = {}
+    for type_ in refusals:
+        by_status.setdefault(STATUS_OF[type_], []).append(f"`{type_}`")
+    described: dict[int | str, dict[str, Any]] = {
+        status: {"model": ErrorModel, "description": ", ".join(types)} for status, types in by_status.items()
+    }
+    return {**described, "default": {"model": ErrorModel, "description": "Refused; `type` says why"}}
+
+
+def _openapi_extra(scopes: Sequence[str]) -> dict[str, Any]:
+    if not scopes:
+        return {"security": []}
+    return {"x-scope": " | ".join(scopes), "security": [{"Project": [], "Key": []}]}

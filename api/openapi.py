@@ -1,0 +1,42 @@
+"""The served description of the API: FastAPI's, with the contract's security schemes."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from shared.domain.api_key import SCOPES
+
+DESCRIPTION = """\
+Push, e-mail and SMS, spoken to as the Appwrite Messaging API: Appwrite's own SDKs work unmodified.
+Everything below `/v1/tidings` is an addition of ours.
+"""
+
+TAGS = [
+    {"name": "messages", "description": "What is sent: written, scheduled, changed, followed."},
+    {"name": "providers", "description": "The accounts that deliver."},
+    {"name": "topics", "description": "Named audiences."},
+    {"name": "subscribers", "description": "Who is in a topic."},
+    {"name": "users", "description": "People."},
+    {"name": "targets", "description": "People's addresses, one per channel and device."},
+    {"name": "progress", "description": "How far a message is, and what became of each recipient. Not in Appwrite."},
+    {"name": "health", "description": "Whether the service works."},
+]
+
+SECURITY_SCHEMES = {
+    "Project": {"type": "apiKey", "in": "header", "name": "X-Appwrite-Project", "description": "The project's id"},
+    "Key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Appwrite-Key",
+        "description": f"An API key's secret. Scopes: {', '.join(SCOPES)}",
+    },
+}
+
+
+class Described(FastAPI):
+    """The application with its description complete."""
+
+    def openapi(self) -> dict[str, Any]:
+        description = super().openapi()
+        description["components"]["securitySchemes"] = SECURITY_SCHEMES
+        return description

@@ -1,0 +1,48 @@
+"""What operators and machines ask of this process: alive, ready, metrics, and the documentation page."""
+
+import asyncio
+from pathlib import Path
+
+from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+from api.errors import DATABASE_TROUBLE
+from shared.db.queries.health import answers
+from shared.db.session import hot_transaction
+
+READY_WITHIN_SECONDS = 2
+
+_DOCUMENTATION = Path(__file__).with_name("documentation.html").read_text()
+
+
+async def live(_request: Request) -> Response:
+    """The event loop turns."""
+    return PlainTextResponse("live")
+
+
+async def ready(request: Request) -> Response:
+    """The database answers. The broker is not asked: without it messages are accepted and sent a little later."""
+    try:
+        async with (
+            asyncio.timeout(READY_WITHIN_SECONDS),
+            hot_transaction(request.app.state.services.engine) as connection,
+        ):
+            await answers(connection)
+    except (*DATABASE_TROUBLE, TimeoutError):
+        return PlainTextResponse("the database does not answer", status_code=503)
+    return PlainTextResponse("ready")
+
+
+async def metrics(_request: Request) -> Response:
+    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def documentation(_request: Request) -> Response:
+    return HTMLResponse(_DOCUMENTATION)
+
+
+def add_operations(app: FastAPI) -> None:
+    for path, answer in {"/live": live, "/ready": ready, "/metrics": metrics, "/docs": documentation}.items():
+        app.add_route(path, answer, include_in_schema=False)

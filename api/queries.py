@@ -1,0 +1,247 @@
+"""The list-query language (contract §6): JSON texts are parsed, checked and turned into SQL conditions."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from pydantic_core import from_json
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, any_, func, literal, not_, or_
+
+from api.parameters import refusal
+from api.schemas.lists import ListParameters, UnsearchableListParameters
+from api.schemas.values import parse_moment
+from shared.db.queries.lists import MAX_LIMIT, Order, Selection
+from shared.errors import RejectedRequest
+from shared.ids import PUBLIC_ID
+
+MAX_VALUES = 500
+MAX_DEPTH = 10  # of `and` and `or` in each other
+
+Column = SQLColumnExpression[Any]
+Condition = ColumnElement[bool]
+
+
+class Kind(Enum):
+    """What values an attribute is compared with."""
+
+    TEXT = auto()
+    INTEGER = auto()
+    BOOLEAN = auto()
+    MOMENT = auto()
+    TEXTS = auto()  # an array of texts
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """Something a list may be filtered and ordered by; its key in a list's table is the wire's name."""
+
+    column: Column
+    kind: Kind = Kind.TEXT
+    is_nullable: bool = False
+
+    @property
+    def compared(self) -> Column:
+        """What values are compared with: moments leave us in milliseconds and come back so."""
+        return func.date_trunc("milliseconds", self.column) if self.kind is Kind.MOMENT else self.column
+
+
+Attributes = Mapping[str, Attribute]
+
+
+def stored_attributes(model: Any) -> dict[str, Attribute]:
+    """The attributes every list has."""
+    return {
+        "$id": Attribute(model.id),
+        "$createdAt": Attribute(model.created_at, Kind.MOMENT),
+        "$updatedAt": Attribute(model.updated_at, Kind.MOMENT),
+        "$sequence": Attribute(model.seq, Kind.INTEGER),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One parsed query; `values` as JSON had them, which for `and` and `or` are queries again."""
+
+    method: str
+    attribute: str
+    values: list[Any]
+
+
+def _refuse(reason: str) -> RejectedRequest:
+    return refusal("queries", f"is not valid: {reason}")
+
+
+def parse_query(text: str) -> Query:
+    try:
+        return _as_query(from_json(text, allow_inf_nan=False))
+    except ValueError as error:
+        raise _refuse("each query is a JSON object") from error
+
+
+def _as_query(parsed: object) -> Query:
+    if not isinstance(parsed, dict):
+        raise _refuse("each query is a JSON object")
+    query = Query(parsed.get("method", ""), parsed.get("attribute", ""), parsed.get("values", []))
+    if not (isinstance(query.method, str) and isinstance(query.attribute, str) and isinstance(query.values, list)):
+        raise _refuse("a query has a `method`, an `attribute` and a list of `values`")
+    return query
+
+
+def _escape_like(text: str) -> str:
+    return re.sub(r"([\\%_])", r"\\\1", text)
+
+
+def _like(attribute: Attribute, pattern: str, values: Sequence[Any]) -> Condition:
+    """`pattern` says with `{}` where the value stands."""
+    return or_(*(attribute.column.like(pattern.format(_escape_like(value)), escape="\\") for value in values))
+
+
+def _equal(attribute: Attribute, values: Sequence[Any]) -> Condition:
+    if attribute.kind is Kind.TEXTS:
+        return or_(*(attribute.column == [value] for value in values))
+    return attribute.compared.in_(values)
+
+
+def _contains(attribute: Attribute, values: Sequence[Any]) -> Condition:
+    if attribute.kind is Kind.TEXTS:
+        return or_(*(literal(value) == any_(attribute.column) for value in values))
+    return _like(attribute, "%{}%", values)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How a filter becomes SQL, and how many values it takes."""
+
+    condition: Callable[[Attribute, Sequence[Any]], Condition]
+    least: int = 1
+    most: int = 1
+    kinds: frozenset[Kind] = frozenset(Kind)
+
+
+_COMPARABLE = frozenset(Kind) - {Kind.TEXTS}
+_TEXT = frozenset({Kind.TEXT})
+_CONTAINERS = frozenset({Kind.TEXT, Kind.TEXTS})
+
+FILTERS: Mapping[str, Method] = {
+    "equal": Method(_equal, most=MAX_VALUES),
+    "notEqual": Method(lambda attribute, values: not_(_equal(attribute, values))),
+    "lessThan": Method(lambda attribute, values: attribute.compared < values[0], kinds=_COMPARABLE),
+    "lessThanEqual": Method(lambda attribute, values: attribute.compared <= values[0], kinds=_COMPARABLE),
+    "greaterThan": Method(lambda attribute, values: attribute.compared > values[0], kinds=_COMPARABLE),
+    "greaterThanEqual": Method(lambda attribute, values: attribute.compared >= values[0], kinds=_COMPARABLE),
+    "between": Method(lambda attribute, values: attribute.compared.between(*values), 2, 2, _COMPARABLE),
+    "notBetween": Method(lambda attribute, values: not_(attribute.compared.between(*values)), 2, 2, _COMPARABLE),
+    "isNull": Method(lambda attribute, _: attribute.column.is_(None), 0, 0),
+    "isNotNull": Method(lambda attribute, _: attribute.column.is_not(None), 0, 0),
+    "startsWith": Method(lambda attribute, values: _like(attribute, "{}%", values), kinds=_TEXT),
+    "notStartsWith": Method(lambda attribute, values: not_(_like(attribute, "{}%", values)), kinds=_TEXT),
+    "endsWith": Method(lambda attribute, values: _like(attribute, "%{}", values), kinds=_TEXT),
+    "notEndsWith": Method(lambda attribute, values: not_(_like(attribute, "%{}", values)), kinds=_TEXT),
+    "contains": Method(_contains, most=MAX_VALUES, kinds=_CONTAINERS),
+    "notContains": Method(lambda attribute, values: not_(_contains(attribute, values)), 1, MAX_VALUES, _CONTAINERS),
+}
+_JOINS: Mapping[str, Callable[..., Condition]] = {"and": and_, "or": or_}
+_SEARCHES = frozenset({"search", "notSearch"})
+_ORDERS = {"orderAsc": False, "orderDesc": True}  # value: is it descending
+
+
+def _read_value(value: object, kind: Kind) -> object:
+    """A value as the database compares it. Types are not coerced."""
+    read: object = None
+    match kind:
+        case Kind.TEXT | Kind.TEXTS:
+            read = value if isinstance(value, str) and "\0" not in value else None
+        case Kind.BOOLEAN:
+            read = value if isinstance(value, bool) else None
+        case Kind.INTEGER:
+            is_integer = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+            read = value if is_integer else None
+        case Kind.MOMENT:
+            read = parse_moment(value) if isinstance(value, str) else None
+    if read is None:
+        raise _refuse(f"{value!r} is no value of this attribute")
+    return read
+
+
+def _find(attributes: Attributes, name: str) -> Attribute:
+    if name not in attributes:
+        raise _refuse(f"there is no attribute `{name}`; this list has {', '.join(attributes)}")
+    return attributes[name]
+
+
+def _filter(query: Query, attributes: Attributes, depth: int = 0) -> Condition:
+    if query.method in _JOINS:
+        if len(query.values) < 2 or depth >= MAX_DEPTH:
+            raise _refuse(f"`{query.method}` joins at least two filters, at most {MAX_DEPTH} deep")
+        return _JOINS[query.method](*(_filter(_as_query(inner), attributes, depth + 1) for inner in query.values))
+    attribute = _find(attributes, query.attribute) if query.method in FILTERS or query.method in _SEARCHES else None
+    if query.method in _SEARCHES:
+        raise RejectedRequest("general_query_invalid", f"`{query.attribute}` has no index of words to search in.")
+    if attribute is None:
+        raise _refuse(f"there is no filter `{query.method}`")
+    method = FILTERS[query.method]
+    if attribute.kind not in method.kinds:
+        raise _refuse(f"`{query.method}` does not apply to `{query.attribute}`")
+    if not method.least <= len(query.values) <= method.most:
+        raise _refuse(f"`{query.method}` takes {method.least} to {method.most} values")
+    return method.condition(attribute, [_read_value(value, attribute.kind) for value in query.values])
+
+
+def _read_number(query: Query, *, least: int) -> int:
+    match query.values:
+        case [int(number)] if number >= least and not isinstance(number, bool):
+            return min(number, 2**31 - 1)
+    raise _refuse(f"`{query.method}` takes one number, at least {least}")
+
+
+def _read_cursor(query: Query) -> str:
+    match query.values:
+        case [str(cursor)] if PUBLIC_ID.fullmatch(cursor):
+            return cursor
+    raise _refuse(f"`{query.method}` takes the id of an item")
+
+
+def select(
+    wanted: ListParameters | UnsearchableListParameters, attributes: Attributes, *, search_in: Sequence[Column] = ()
+) -> Selection:
+    """The part of a list that was asked for. `search_in`: the columns that `search` reads.
+
+    Raises RejectedRequest for whatever is not in the language or not in `attributes`.
+    """
+    filters: list[Condition] = []
+    orders: list[Order] = []
+    paging: dict[str, Any] = {}
+    for query in map(parse_query, wanted.queries):
+        match query.method:
+            case "limit":
+                paging["limit"] = min(_read_number(query, least=1), MAX_LIMIT)
+            case "offset":
+                paging["offset"] = _read_number(query, least=0)
+            case "cursorAfter" | "cursorBefore":
+                paging["cursor_id"] = _read_cursor(query)
+                paging["is_before_cursor"] = query.method == "cursorBefore"
+            case "orderAsc" | "orderDesc":
+                attribute = _find(attributes, query.attribute or "$sequence")
+                orders.append(Order(attribute.column, _ORDERS[query.method], attribute.is_nullable))
+            case _:
+                filters.append(_filter(query, attributes))
+    if isinstance(wanted, ListParameters) and wanted.search:
+        filters.append(search_condition(wanted.search, search_in))
+    return Selection(tuple(filters), tuple(orders), with_total=wanted.total, **paging)
+
+
+_SEARCH_SPACES = str.maketrans(dict.fromkeys("@+-*()<>~", " "))
+_SEARCH_TERMS = re.compile(r'"([^"]*)"|([^\s"]+)')
+
+
+def search_condition(text: str, columns: Sequence[Column]) -> Condition:
+    """Any of the words, without regard to case; the last one by its beginning; a quoted term as it stands."""
+    spaced = func.translate(func.concat_ws(" ", *columns), '@+-*()<>~"', " " * 10)
+    terms = [(quoted, word) for quoted, word in _SEARCH_TERMS.findall(text.translate(_SEARCH_SPACES)) if quoted or word]
+    patterns = [
+        rf"\m{re.escape(quoted or word)}" + ("" if word and index == len(terms) - 1 else r"\M")
+        for index, (quoted, word) in enumerate(terms)
+    ]
+    return spaced.regexp_match("|".join(patterns) or r"(?!)", flags="i")

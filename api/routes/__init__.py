@@ -1,0 +1,15 @@
+"""Every endpoint, one file per part of the contract."""
+
+from api.routes import health, messages, progress, providers, subscribers, targets, topics, users
+
+ALL_ROUTES = (
+    # paths are tried in this order, so what is called most comes first
+    messages.routes,
+    progress.routes,
+    targets.routes,
+    users.routes,
+    subscribers.routes,
+    topics.routes,
+    providers.routes,
+    health.routes,
+)

@@ -1,0 +1,87 @@
+"""/v1/messaging/topics/{topicId}/subscribers (contract §11)."""
+
+from typing import Annotated
+
+from fastapi import Query
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.kernel import Call, Routes
+from api.paths import SubscriberId, TopicId
+from api.queries import Attribute, select, stored_attributes
+from api.refusals import created, found
+from api.schemas.lists import ListParameters
+from api.schemas.subscribers import SubscriberCreate, SubscriberList, SubscriberModel
+from shared.db.models import Subscriber, Target, Topic, User
+from shared.db.queries import subscribers
+from shared.db.queries.subscribers import Membership
+from shared.db.queries.topics import find_topic
+
+routes = Routes("subscribers")
+
+ATTRIBUTES = {
+    **stored_attributes(Subscriber),
+    "targetId": Attribute(Target.id),
+    "topicId": Attribute(Topic.id),
+    "userId": Attribute(User.id),
+    "providerType": Attribute(Subscriber.channel),
+}
+SEARCH_IN = (Subscriber.id, Target.id, User.id, Subscriber.channel)
+
+
+async def _find_topic(call: Call, session: AsyncSession, topic_id: str, *, for_update: bool = False) -> Topic:
+    topic = await find_topic(session, call.project.seq, topic_id, for_update=for_update)
+    return found(topic, "topic_not_found")
+
+
+@routes.get(
+    "/v1/messaging/topics/{topicId}/subscribers",
+    scope="subscribers.read",
+    answers=SubscriberList,
+    refusals=["topic_not_found"],
+)
+async def list_subscribers(call: Call, topic_id: TopicId, wanted: Annotated[ListParameters, Query()]) -> SubscriberList:
+    async with call.services.sessions() as session:
+        topic = await _find_topic(call, session, topic_id)
+        page = await subscribers.list_subscribers(session, topic.seq, select(wanted, ATTRIBUTES, search_in=SEARCH_IN))
+    return SubscriberList(total=page.total, subscribers=[SubscriberModel.of(Membership(*row)) for row in page.rows])
+
+
+@routes.post(
+    "/v1/messaging/topics/{topicId}/subscribers",
+    scope="subscribers.write",
+    answers=SubscriberModel,
+    refusals=["topic_not_found", "user_target_not_found", "subscriber_already_exists"],
+)
+async def create_subscriber(call: Call, topic_id: TopicId, body: SubscriberCreate) -> SubscriberModel:
+    async with call.services.sessions.begin() as session:
+        await _find_topic(call, session, topic_id)
+        joining = found(
+            await subscribers.hold_target(session, call.project.seq, body.target_id), "user_target_not_found"
+        )
+        topic = await _find_topic(call, session, topic_id, for_update=True)  # after the target: see the lock order
+        membership = await subscribers.create_subscriber(session, topic, joining, subscriber_id=body.subscriber_id)
+    return SubscriberModel.of(created(membership, "subscriber_already_exists"))
+
+
+@routes.get(
+    "/v1/messaging/topics/{topicId}/subscribers/{subscriberId}",
+    scope="subscribers.read",
+    answers=SubscriberModel,
+    refusals=["topic_not_found", "subscriber_not_found"],
+)
+async def get_subscriber(call: Call, topic_id: TopicId, subscriber_id: SubscriberId) -> SubscriberModel:
+    async with call.services.sessions() as session:
+        topic = await _find_topic(call, session, topic_id)
+        membership = await subscribers.find_subscriber(session, topic.seq, subscriber_id)
+    return SubscriberModel.of(found(membership, "subscriber_not_found"))
+
+
+@routes.delete(
+    "/v1/messaging/topics/{topicId}/subscribers/{subscriberId}",
+    scope="subscribers.write",
+    refusals=["topic_not_found", "subscriber_not_found"],
+)
+async def delete_subscriber(call: Call, topic_id: TopicId, subscriber_id: SubscriberId) -> None:
+    async with call.services.sessions.begin() as session:
+        topic = await _find_topic(call, session, topic_id, for_update=True)
+        found(await subscribers.delete_subscriber(session, topic.seq, subscriber_id), "subscriber_not_found")

@@ -1,0 +1,187 @@
+"""Messages on the wire (contract §8)."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from api.schemas.base import Parameters, StoredModel, WireModel, WireMoment
+from api.schemas.targets import ProviderType
+from api.schemas.values import (
+    CompoundId,
+    CustomId,
+    Email,
+    EmptyOrText128,
+    FutureMoment,
+    JsonObject,
+    LongText,
+    NumericInteger,
+    PublicId,
+    Subject,
+    Text256,
+)
+from shared.db.queries.messages import ShownMessage
+
+Ids = list[PublicId]
+
+Priority = Annotated[
+    Literal["normal", "high"],
+    BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+]
+
+UNSET_BADGE = -1
+
+
+_NO_CONTENT = frozenset({"message_id", "topics", "users", "targets", "draft", "scheduled_at"})
+
+
+class _Content(Parameters):
+    """Parameters of which some are the message's content: what goes to the provider."""
+
+    def to_data(self) -> dict[str, Any]:
+        """The keys of the message's `data` that were given (contract §8.1)."""
+        return self.model_dump(by_alias=True, exclude=set(_NO_CONTENT), exclude_none=True)
+
+    def named_files(self) -> list[str]:
+        """`BUCKET:FILE` of everything that is sent along."""
+        return []
+
+
+class MessageCreate(_Content):
+    """What all messages are created with."""
+
+    message_id: CustomId
+    topics: Ids = Field(default_factory=list)
+    users: Ids = Field(default_factory=list)
+    targets: Ids = Field(default_factory=list)
+    draft: Annotated[bool, Field(description="Keep it; it is not sent before a PATCH says so")] = False
+    scheduled_at: FutureMoment | None = None
+
+    def named_targets(self) -> list[str]:
+        """Every target named, each once: they must exist (contract §8.3, step 4)."""
+        return list(dict.fromkeys(self.targets))
+
+
+class MessageUpdate(_Content):
+    """What is given replaces what is stored; arrays as a whole."""
+
+    topics: Ids | None = None
+    users: Ids | None = None
+    targets: Ids | None = None
+    draft: bool | None = None
+    scheduled_at: FutureMoment | None = None
+
+
+class EmailCreate(MessageCreate):
+    subject: Subject
+    content: LongText
+    cc: Ids = Field(default_factory=list, description="Target ids")
+    bcc: Ids = Field(default_factory=list, description="Target ids")
+    attachments: list[CompoundId] = Field(default_factory=list, description="`BUCKET:FILE` each")
+    html: Annotated[bool, Field(description="Whether `content` is HTML")] = False
+    reply_to_email: Email | None = None
+    reply_to_name: EmptyOrText128 | None = None
+
+    def named_targets(self) -> list[str]:
+        return list(dict.fromkeys([*self.targets, *self.cc, *self.bcc]))
+
+    def named_files(self) -> list[str]:
+        return self.attachments
+
+
+class EmailUpdate(MessageUpdate):
+    subject: Subject | None = None
+    content: LongText | None = None
+    cc: Ids | None = None
+    bcc: Ids | None = None
+    attachments: list[CompoundId] | None = None
+    html: bool | None = None
+    reply_to_email: Email | None = None
+    reply_to_name: EmptyOrText128 | None = None
+
+    def named_files(self) -> list[str]:
+        return self.attachments or []
+
+
+class PushCreate(MessageCreate):
+    title: Text256 | None = None
+    body: LongText | None = None
+    data: JsonObject | None = None
+    action: Text256 | None = None
+    image: Annotated[CompoundId | None, Field(description="`BUCKET:FILE`, a PNG or JPEG")] = None
+    icon: Text256 | None = None
+    sound: Text256 | None = None
+    color: Text256 | None = None
+    tag: Text256 | None = None
+    badge: Annotated[NumericInteger, Field(description="-1 leaves the badge as it is")] = UNSET_BADGE
+    content_available: bool = False
+    critical: bool = False
+    priority: Priority = "high"
+    channel_id: Text256 | None = None
+
+    def to_data(self) -> dict[str, Any]:
+        """Only what was set: a badge below zero and a false switch are not."""
+        data = super().to_data()
+        unset = {"badge": self.badge < 0, "contentAvailable": not self.content_available, "critical": not self.critical}
+        return {key: value for key, value in data.items() if not unset.get(key)}
+
+    def named_files(self) -> list[str]:
+        return [self.image] if self.image else []
+
+
+class PushUpdate(MessageUpdate):
+    title: Text256 | None = None
+    body: LongText | None = None
+    data: JsonObject | None = None
+    action: Text256 | None = None
+    image: CompoundId | None = None
+    icon: Text256 | None = None
+    sound: Text256 | None = None
+    color: Text256 | None = None
+    tag: Text256 | None = None
+    badge: NumericInteger | None = None
+    content_available: bool | None = None
+    critical: bool | None = None
+    priority: Priority | None = None
+    channel_id: Annotated[str, Field(max_length=256, description="Empty: any channel")] | None = None
+
+    def named_files(self) -> list[str]:
+        return [self.image] if self.image else []
+
+
+class MessageModel(StoredModel):
+    provider_type: ProviderType
+    topics: list[str]
+    users: list[str]
+    targets: list[str]
+    scheduled_at: WireMoment | None
+    delivered_at: WireMoment | None
+    delivery_errors: list[str]
+    delivered_total: int
+    data: dict[str, Any]
+    status: Literal["draft", "processing", "scheduled", "sent", "failed"]
+
+    @classmethod
+    def of(cls, shown: ShownMessage) -> "MessageModel":
+        message = shown.message
+        return cls.model_validate(
+            {
+                "id": message.id,
+                "created_at": message.created_at,
+                "updated_at": message.updated_at,
+                "provider_type": message.channel,
+                "topics": message.topics,
+                "users": message.users,
+                "targets": message.targets,
+                "scheduled_at": message.scheduled_at,
+                "delivered_at": message.delivered_at,
+                "delivery_errors": shown.errors or [],
+                "delivered_total": shown.sent or 0,
+                "data": message.data,
+                "status": message.status,
+            }
+        )
+
+
+class MessageList(WireModel):
+    total: int
+    messages: list[MessageModel]

@@ -1,0 +1,65 @@
+"""Progress and recipients: our own additions to the wire."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from api.schemas.base import QueryParameters, WireModel, WireMoment
+from shared.db.queries.progress import Progress, ShownRecipient
+
+RecipientState = Literal["queued", "claimed", "sent", "failed", "skipped", "cancelled", "expired", "unknown"]
+
+MAX_RECIPIENTS = 1_000
+
+
+class ProgressModel(WireModel):
+    """Recipients by state at one moment: `queued` to `unknown` add up to `planned`."""
+
+    message_id: str
+    status: Literal["draft", "processing", "scheduled", "sent", "failed"]
+    planned: int = Field(description="Grows until `plannedAt`")
+    queued: int
+    claimed: int = Field(description="Handed to the provider, no outcome recorded yet")
+    sent: int
+    failed: int
+    skipped: int
+    cancelled: int
+    expired: int
+    unknown: int
+    resends: int = Field(description="Sent again though the first may have arrived: possible copies")
+    errors: list[str]
+    started_at: WireMoment | None
+    planned_at: WireMoment | None
+    finished_at: WireMoment | None
+
+    @classmethod
+    def of(cls, progress: Progress) -> "ProgressModel":
+        return cls.model_validate(progress, from_attributes=True)
+
+
+class RecipientParameters(QueryParameters):
+    state: RecipientState | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_RECIPIENTS)] = 100
+    cursor: Annotated[
+        str | None, StringConstraints(pattern="^[0-9a-f]{1,15}$"), Field(description="From the page before")
+    ] = None
+
+
+class RecipientModel(WireModel):
+    target_id: str | None = Field(description="null: deleted since")
+    user_id: str | None
+    provider_id: str | None
+    state: RecipientState
+    attempts: int
+    resends: int
+    reason: str
+    recorded_at: WireMoment | None
+
+    @classmethod
+    def of(cls, recipient: ShownRecipient) -> "RecipientModel":
+        return cls.model_validate(recipient, from_attributes=True)
+
+
+class RecipientPage(WireModel):
+    recipients: list[RecipientModel]
+    cursor: str | None = Field(description="For the next page; null: this was the last")

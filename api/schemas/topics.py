@@ -1,0 +1,56 @@
+"""Topics on the wire (contract §10)."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from api.schemas.base import Parameters, StoredModel, WireModel
+from api.schemas.values import CustomId, Roles, Text128, Text256
+from shared.db.models import Topic
+
+EVERY_USER = ["users"]
+
+
+class TopicCreate(Parameters):
+    topic_id: CustomId
+    name: Text128
+    subscribe: Annotated[Roles, Field(description="Roles of users who may subscribe; keys always may")] = EVERY_USER
+    description: Text256 | None = None
+
+
+class TopicUpdate(Parameters):
+    name: Text128 | None = None
+    subscribe: Roles | None = None
+    description: Text256 | None = None
+
+
+class TopicModel(StoredModel):
+    name: str
+    email_total: int
+    sms_total: int
+    push_total: int
+    subscribe: list[str]
+    description: str
+    qos: int | None = Field(description="Always null: there is no MQTT here")
+    expiry: int | None = Field(description="Always null: there is no MQTT here")
+
+    @classmethod
+    def of(cls, topic: Topic) -> "TopicModel":
+        return cls(
+            id=topic.id,
+            created_at=topic.created_at,
+            updated_at=topic.updated_at,
+            name=topic.name,
+            email_total=topic.email_total,
+            sms_total=topic.sms_total,
+            push_total=topic.push_total,
+            subscribe=topic.subscribe,
+            description=topic.description,
+            qos=None,
+            expiry=None,
+        )
+
+
+class TopicList(WireModel):
+    total: int
+    topics: list[TopicModel]

@@ -1,0 +1,152 @@
+"""Accepting: a message and its due work in one statement, so that either both are there or neither."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.db.models import Message
+from shared.db.session import HotConnection
+from shared.domain.status import Channel, Lane, MessageStatus
+from shared.ids import ProjectSeq
+
+START_RUN_SQL = """
+progress AS (
+    INSERT INTO message_progress (run, project_seq, message_seq)
+    SELECT run, project_seq, seq FROM started WHERE run IS NOT NULL
+), due AS (
+    INSERT INTO fan_outs (run, project_seq, message_seq)
+    SELECT run, project_seq, seq FROM started WHERE run IS NOT NULL
+)
+"""
+"""The rows that begin a run: CTEs over `started (run, project_seq, seq)`, the message rows just written.
+
+Whoever makes a message `processing` sets messages.run = tidings_draw_run() and expires_at in the same statement.
+"""
+
+# Counting the named targets in the statement costs an empty index scan when there are none, and saves a round trip
+# when there are. Few rows are ever affected, and 409 needs no exception: DO NOTHING leaves `started` empty.
+_ACCEPT = f"""
+WITH known AS (
+    SELECT count(*) = cardinality(%(named)s::text[]) AS are_all
+    FROM targets
+    WHERE project_seq = %(project_seq)s AND channel = %(channel)s AND id = ANY(%(named)s::text[])
+), started AS (
+    INSERT INTO messages (
+        project_seq, id, channel, status, lane, data, topics, users, targets, scheduled_at, run, expires_at
+    )
+    SELECT %(project_seq)s, %(id)s, %(channel)s, %(status)s, %(lane)s, %(data)s::jsonb, %(topics)s::text[],
+        %(users)s::text[], %(targets)s::text[], %(scheduled_at)s::timestamptz,
+        CASE WHEN %(is_due)s THEN tidings_draw_run() END,
+        CASE WHEN %(is_due)s THEN now() + %(time_to_live)s * interval '1 second' END
+    FROM known WHERE known.are_all
+    ON CONFLICT (project_seq, id) WHERE deleted_at IS NULL DO NOTHING
+    RETURNING run, project_seq, seq, created_at
+), {START_RUN_SQL}
+SELECT known.are_all AS are_targets_known, started.created_at FROM known LEFT JOIN started ON true
+"""  # noqa: S608  # a constant of this file
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message that passed the API's checks. Ids are public ones, as given and in that order."""
+
+    id: str
+    channel: Channel
+    status: MessageStatus
+    lane: Lane
+    data: Mapping[str, Any]
+    topics: Sequence[str]
+    users: Sequence[str]
+    targets: Sequence[str]
+    named_targets: Sequence[str]  # must exist and be of the channel; no duplicates
+    scheduled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """`created_at` is None: nothing was written, because of the targets or else because the id is taken."""
+
+    are_targets_known: bool
+    created_at: datetime | None
+
+
+async def insert_message(
+    connection: HotConnection, project_seq: ProjectSeq, new: NewMessage, *, time_to_live_seconds: float
+) -> Accepted:
+    """Two of the same id at once: one waits for the other and is told that the id is taken."""
+    parameters = {
+        "project_seq": project_seq,
+        "id": new.id,
+        "channel": new.channel.value,
+        "status": new.status.value,
+        "lane": new.lane.value,
+        "data": json.dumps(new.data),
+        "topics": new.topics,
+        "users": new.users,
+        "targets": new.targets,
+        "named": new.named_targets,
+        "scheduled_at": new.scheduled_at,
+        "is_due": new.status is MessageStatus.PROCESSING,
+        "time_to_live": time_to_live_seconds,
+    }
+    async with connection.cursor(row_factory=class_row(Accepted)) as cursor:
+        await cursor.execute(_ACCEPT, parameters)
+        accepted = await cursor.fetchone()
+    assert accepted is not None
+    return accepted
+
+
+# Content is immutable from `processing` on, and a due message belongs to release: both are asked of the row as it is
+# now, together with the version that was judged. No row: somebody else was faster, judge again.
+_CHANGE = f"""
+WITH started AS (
+    UPDATE messages
+    SET status = :status, lane = :lane, data = CAST(:data AS jsonb), topics = :topics, users = :users,
+        targets = :targets, scheduled_at = :scheduled_at, version = version + 1, updated_at = now(),
+        run = CASE WHEN :is_due THEN tidings_draw_run() END,
+        expires_at = CASE WHEN :is_due THEN now() + :time_to_live * interval '1 second' END
+    WHERE seq = :seq AND version = :version AND status IN ('draft', 'scheduled') AND deleted_at IS NULL
+        AND (messages.scheduled_at IS NULL OR messages.scheduled_at > now())
+    RETURNING run, project_seq, seq
+), {START_RUN_SQL}
+SELECT count(*) FROM started
+"""  # noqa: S608  # a constant of this file
+
+
+@dataclass(frozen=True, slots=True)
+class MessageChange:
+    """What a message becomes."""
+
+    status: MessageStatus
+    lane: Lane
+    data: Mapping[str, Any]
+    topics: Sequence[str]
+    users: Sequence[str]
+    targets: Sequence[str]
+    scheduled_at: datetime | None
+
+
+async def change_message(
+    session: AsyncSession, judged: Message, change: MessageChange, *, time_to_live_seconds: float
+) -> bool:
+    """Compare-and-set on the version that was judged. False: the message is another by now."""
+    parameters = {
+        "seq": judged.seq,
+        "version": judged.version,
+        "status": change.status.value,
+        "lane": change.lane.value,
+        "data": json.dumps(change.data),
+        "topics": list(change.topics),
+        "users": list(change.users),
+        "targets": list(change.targets),
+        "scheduled_at": change.scheduled_at,
+        "is_due": change.status is MessageStatus.PROCESSING,
+        "time_to_live": time_to_live_seconds,
+    }
+    return bool(await session.scalar(text(_CHANGE), parameters))

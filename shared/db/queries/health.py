@@ -1,0 +1,19 @@
+"""Questions about the database itself and the work that waits in it."""
+
+from shared.db.session import HotConnection
+
+
+async def answers(connection: HotConnection) -> None:
+    """Raises psycopg.OperationalError when it does not."""
+    await connection.execute("SELECT 1")
+
+
+async def count_waiting_work(connection: HotConnection) -> int:
+    """Messages to be planned and batches to be delivered that are due now."""
+    cursor = await connection.execute(
+        "SELECT (SELECT count(*) FROM fan_outs WHERE due_at <= now())"
+        " + (SELECT count(*) FROM batches WHERE state = 'due' AND due_at <= now())"
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])

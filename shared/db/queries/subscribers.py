@@ -1,0 +1,97 @@
+"""Subscribers: who is in a topic. Lock order and totals: see topics.py."""
+
+from typing import NamedTuple
+
+from sqlalchemy import Select, delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.db.models import Subscriber, Target, Topic, User
+from shared.db.queries.lists import Page, Selection, select_page
+from shared.db.queries.topics import move_topic_total
+from shared.domain.status import Channel
+from shared.ids import ProjectSeq
+
+
+class Membership(NamedTuple):
+    """A subscriber with what the wire shows beside it."""
+
+    subscriber: Subscriber
+    target: Target
+    user_id: str
+    user_name: str
+    topic_id: str
+
+
+def _memberships(topic_seq: int) -> Select[tuple[Subscriber, Target, str, str, str]]:
+    return (
+        select(Subscriber, Target, User.id, User.name, Topic.id)
+        .join(Target, Target.seq == Subscriber.target_seq)
+        .join(User, User.seq == Target.user_seq)
+        .join(Topic, Topic.seq == Subscriber.topic_seq)
+        .where(Subscriber.topic_seq == topic_seq)
+    )
+
+
+class Joining(NamedTuple):
+    """A target that may be subscribed; its row is held, so that it is not deleted meanwhile."""
+
+    target: Target
+    user_id: str
+    user_name: str
+
+
+async def hold_target(session: AsyncSession, project_seq: ProjectSeq, target_id: str) -> Joining | None:
+    statement = (
+        select(Target, User.id, User.name)
+        .join(User, User.seq == Target.user_seq)
+        .where(Target.project_seq == project_seq, Target.id == target_id)
+        .with_for_update(read=True, key_share=True, of=Target)
+    )
+    row = (await session.execute(statement)).one_or_none()
+    return row and Joining(*row)
+
+
+async def create_subscriber(
+    session: AsyncSession, topic: Topic, joining: Joining, *, subscriber_id: str
+) -> Membership | None:
+    """The caller holds topic and target. None: the id is taken, or the target is in the topic already."""
+    subscriber = await session.scalar(
+        insert(Subscriber)
+        .values(
+            project_seq=topic.project_seq,
+            id=subscriber_id,
+            topic_seq=topic.seq,
+            target_seq=joining.target.seq,
+            channel=joining.target.channel,
+        )
+        .on_conflict_do_nothing()
+        .returning(Subscriber)
+    )
+    if subscriber is None:
+        return None
+    await move_topic_total(session, topic.seq, Channel(joining.target.channel), 1)
+    return Membership(subscriber, joining.target, joining.user_id, joining.user_name, topic.id)
+
+
+async def find_subscriber(session: AsyncSession, topic_seq: int, subscriber_id: str) -> Membership | None:
+    row = (await session.execute(_memberships(topic_seq).where(Subscriber.id == subscriber_id))).one_or_none()
+    return row and Membership(*row)
+
+
+async def list_subscribers(session: AsyncSession, topic_seq: int, selection: Selection) -> Page:
+    """Rows that fit Membership."""
+    return await select_page(session, _memberships(topic_seq), selection, seq=Subscriber.seq, public_id=Subscriber.id)
+
+
+async def delete_subscriber(session: AsyncSession, topic_seq: int, subscriber_id: str) -> bool:
+    """The caller holds the topic. False: it has none of this id."""
+    channel = await session.scalar(
+        delete(Subscriber)
+        .where(Subscriber.topic_seq == topic_seq, Subscriber.id == subscriber_id)
+        .returning(Subscriber.channel)
+    )
+    if channel is None:
+        return False
+    await move_topic_total(session, topic_seq, Channel(channel), -1)
+    return True
