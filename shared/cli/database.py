@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
+import psycopg
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.cli.connection import DEFAULT_DIRECTORY, DataDir, settings_beside
@@ -46,13 +47,13 @@ def database_errors(settings: Settings) -> Iterator[None]:
         raise ConfigurationError(
             "TIDINGS_DATABASE_URL is no database address.", hint="It looks like postgresql://user:password@host/name."
         ) from error
-    except OperationalError as error:
+    except (OperationalError, psycopg.OperationalError) as error:
         url = make_url(settings.require_database_url())
         raise NotReachable(
             f"Postgres at {url.host}:{url.port or 5432} cannot be used: {_reason(error)}",
             hint="Check TIDINGS_DATABASE_URL and that the server is running.",
         ) from error
-    except ProgrammingError as error:
+    except (ProgrammingError, psycopg.ProgrammingError) as error:
         raise ConfigurationError(
             f"The database does not fit this version of Tidings: {_reason(error)}",
             hint="`tidings migrate` brings it up to date.",
@@ -96,8 +97,9 @@ async def _settle_secret_check(settings: Settings) -> None:
             await store_secret_check(session, box)
 
 
-def _reason(error: DBAPIError) -> str:
+def _reason(error: Exception) -> str:
     """The server's own reason, out of a text that repeats the address and adds advice on further lines."""
-    lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
+    origin = getattr(error, "orig", error)
+    lines = str(origin).strip().splitlines() or [type(origin).__name__]
     telling = [line for line in lines if "failed: " in line]
     return (telling or lines)[-1 if telling else 0].rpartition("failed: ")[2].strip()

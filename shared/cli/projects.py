@@ -90,7 +90,7 @@ def create_key(
     expires_at = None if expires_in_days is None else utc_now() + timedelta(days=expires_in_days)
 
     async def create(settings: Settings) -> tuple[ApiKey, str]:
-        async with _in_project(settings, project_id) as (session, project):
+        async with in_project(settings, project_id) as (session, project):
             return await queries.create_api_key(
                 session, project, name=name, scopes=scope or SCOPES, expires_at=expires_at
             )
@@ -108,7 +108,7 @@ def list_keys(*, project_id: ProjectId = None, data_dir: DataDir = DEFAULT_DIREC
     """List the API keys of a project, oldest first."""
 
     async def find(settings: Settings) -> list[ApiKey]:
-        async with _in_project(settings, project_id) as (session, project):
+        async with in_project(settings, project_id) as (session, project):
             return list(await queries.list_api_keys(session, project))
 
     keys = run_async(find(settings_beside(data_dir)))
@@ -133,7 +133,7 @@ def revoke_key(
     settings = settings_beside(data_dir)
 
     async def revoke() -> bool:
-        async with _in_project(settings, project_id) as (session, project):
+        async with in_project(settings, project_id) as (session, project):
             return await queries.revoke_api_key(session, project, key_id)
 
     if not run_async(revoke()):
@@ -155,7 +155,8 @@ def make_secret_key(*, as_json: AsJson = False) -> None:
 
 
 @asynccontextmanager
-async def _in_project(settings: Settings, project_id: str | None) -> AsyncIterator[tuple[AsyncSession, Project]]:
+async def in_project(settings: Settings, project_id: str | None) -> AsyncIterator[tuple[AsyncSession, Project]]:
+    """A transaction and the project of this id, or the only one there is."""
     async with open_session(settings) as session:
         if project_id is not None:
             project = await queries.find_project(session, project_id)

@@ -1,0 +1,177 @@
+"""`tidings import`: a contact file into the database, directly or through an API."""
+
+import asyncio
+import csv
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shared.cli.client import Client, Endpoint, Key, Project, find_access
+from shared.cli.connection import DEFAULT_DIRECTORY, DataDir, settings_beside
+from shared.cli.contacts_over_http import fetch_faults, import_over_http
+from shared.cli.database import database_errors, run_async
+from shared.cli.exits import PARTLY_SENT
+from shared.cli.import_progress import ImportBar
+from shared.cli.output import AsJson, print_json, results, say
+from shared.cli.projects import in_project
+from shared.db.queries.contacts.run import ContactFile, import_contacts, read_faults
+from shared.db.queries.keys import ProjectIdentity
+from shared.db.session import create_engine
+from shared.domain.contacts.progress import ImportProgress
+from shared.domain.contacts.rows import FIELDS, Fault, Field, Layout, UnreadableFile
+from shared.errors import ConfigurationError
+from shared.ids import ProjectSeq
+from shared.settings import Settings
+
+ReadFaults = Callable[[int], Awaitable[list[Fault]]]
+"""The next page of faults after a line; empty after the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    progress: ImportProgress
+    seconds: float
+    error_file: Path | None  # None: no row was bad
+
+
+def import_file(
+    *,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="CSV in UTF-8 whose first line names the columns.")],
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="COLUMN=FIELD", help=f"For columns of other names; fields: {', '.join(FIELDS)}."),
+    ] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Between cells; none: the likeliest of , ; | tab.")] = None,
+    create_topics: Annotated[bool, typer.Option(help="Create topics that do not exist, or refuse their rows.")] = True,
+    error_file: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Where bad rows are listed; none: FILE with .errors.csv.")
+    ] = None,
+    endpoint: Endpoint = None,
+    project: Project = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Import contacts from a CSV file: users, their targets and their subscriptions to topics.
+
+    Columns: user_id, name, email, phone, push_token (push_token_2 ...), topics (ids between semicolons).
+    Existing users, targets and subscriptions are kept. Bad rows are listed in the error file and leave nothing behind.
+    Stopped at any moment, the same command goes on where it was. It works on the database (TIDINGS_DATABASE_URL, or
+    that of `tidings up`), or with --endpoint through an API. Exits with 3 when some rows were bad.
+    """
+    layout = Layout(delimiter and delimiter.replace("\\t", "\t"), _read_mapping(mapping or []))
+    file = ContactFile(path, path.name, layout, creates_topics=create_topics)
+    if not path.is_file():
+        raise ConfigurationError(f"There is no file {path}.", hint="Give the path of a CSV file.")
+    error_path = error_file or path.with_suffix(".errors.csv")
+    settings = settings_beside(data_dir)
+    access = find_access(endpoint=endpoint, project=project, key=key, directory=data_dir)
+    try:
+        if access and (endpoint or not settings.database_url):
+            outcome = run_async(_through_api(Client(access, settings), file, error_path))
+        else:
+            outcome = run_async(_into_database(settings, project, file, error_path))
+    except UnreadableFile as error:
+        raise ConfigurationError(f"{path}: {error.message}", hint="Nothing of it was imported.") from error
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename or path}: {error.strerror}.") from error
+    except KeyboardInterrupt:
+        say("Stopped. The same command goes on from here.")
+        raise
+    _print(outcome, as_json=as_json)
+    if outcome.progress.bad_total:
+        raise typer.Exit(PARTLY_SENT)
+
+
+def _read_mapping(entries: Sequence[str]) -> dict[str, Field]:
+    mapping: dict[str, Field] = {}
+    for entry in entries:
+        column, separator, name = entry.rpartition("=")
+        if not separator or name not in FIELDS:
+            raise ConfigurationError(
+                f"--map {entry!r} is not COLUMN=FIELD.", hint=f"Fields are {', '.join(FIELDS)}: --map 'E-Mail=email'."
+            )
+        mapping[column] = name
+    return mapping
+
+
+async def _into_database(settings: Settings, project_id: str | None, file: ContactFile, error_path: Path) -> Outcome:
+    async with in_project(settings, project_id or settings.api_project) as (_session, row):
+        project = ProjectIdentity(ProjectSeq(row.seq), row.id, row.mask_credentials)
+    started = time.perf_counter()
+    with database_errors(settings):
+        engine = create_engine(settings, role="import", pool_size=1)
+        try:
+            with ImportBar(file.path.stat().st_size) as bar:
+                stored = await import_contacts(engine, project, file, report=bar.show)
+
+            async def read_page(after_line: int) -> list[Fault]:
+                return await read_faults(engine, stored.seq, after_line=after_line)
+
+            return await _concluded(stored, started, error_path, read_page)
+        finally:
+            await engine.dispose()
+
+
+async def _through_api(client: Client, file: ContactFile, error_path: Path) -> Outcome:
+    started = time.perf_counter()
+    with ImportBar(file.path.stat().st_size) as bar:
+        progress = await import_over_http(client, file, report=bar.show)
+
+    async def read_page(after_line: int) -> list[Fault]:
+        return await asyncio.to_thread(fetch_faults, client, progress.id, after_line)
+
+    return await _concluded(progress, started, error_path, read_page)
+
+
+async def _concluded(progress: ImportProgress, started: float, error_path: Path, read_page: ReadFaults) -> Outcome:
+    if progress.bad_total:
+        await _write_error_file(error_path, read_page)
+    return Outcome(progress, time.perf_counter() - started, error_path if progress.bad_total else None)
+
+
+async def _write_error_file(path: Path, read_page: ReadFaults) -> None:
+    """All of it or nothing."""
+    unfinished = path.with_name(f"{path.name}.new")
+    with unfinished.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["line", "reason"])
+        after_line = 0
+        while faults := await read_page(after_line):
+            writer.writerows([fault.line, fault.reason] for fault in faults)
+            after_line = faults[-1].line
+    unfinished.replace(path)
+
+
+def _print(outcome: Outcome, *, as_json: bool) -> None:
+    progress = outcome.progress
+    if as_json:
+        print_json(
+            {
+                "id": progress.id,
+                "rows": progress.rows_total,
+                "users_created": progress.users_created,
+                "users_updated": progress.users_updated,
+                "topics_created": progress.topics_created,
+                "targets_created": progress.targets_created,
+                "subscriptions_created": progress.subscriptions_created,
+                "bad_rows": progress.bad_total,
+                "imported_before": progress.is_repeated,
+                "seconds": round(outcome.seconds, 3),
+                "error_file": outcome.error_file and str(outcome.error_file),
+            }
+        )
+        return
+    results.print(
+        f"Read {progress.rows_total:,} rows in {outcome.seconds:.1f} s. Created {progress.users_created:,} users, "
+        f"{progress.targets_created:,} targets, {progress.subscriptions_created:,} subscriptions and "
+        f"{progress.topics_created:,} topics; updated {progress.users_updated:,} users."
+    )
+    if progress.is_repeated:
+        results.print("This file was imported before: only what was missing since has been created.")
+    if outcome.error_file:
+        results.print(f"{progress.bad_total:,} rows were bad and left out; see {outcome.error_file}", markup=False)
