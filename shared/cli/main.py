@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from shared.cli import configuration, database, doctor, projects, roles, up
+from shared.cli import configuration, contacts, database, doctor, messages, projects, roles, send, up
 from shared.cli.exits import exit_code
 from shared.cli.output import complain
 from shared.errors import TidingsError
@@ -37,6 +37,11 @@ def _add_commands() -> None:
         add_help_option=False,
         rich_help_panel=RUNNING,
     )(roles.run_simulator)
+    command("import", epilog="Example: tidings import contacts.csv --map 'E-Mail=email'", rich_help_panel=SENDING)(
+        contacts.import_file
+    )
+    group(send.send_app, name="send", rich_help_panel=SENDING)
+    group(messages.messages_app, name="messages", rich_help_panel=SENDING)
     command("migrate", epilog="Example: tidings migrate", rich_help_panel=OPERATING)(database.migrate)
     group(projects.project_app, name="project", rich_help_panel=OPERATING)
     group(projects.key_app, name="key", rich_help_panel=OPERATING)
