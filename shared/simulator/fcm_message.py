@@ -7,6 +7,7 @@ field may be written in snake_case or camelCase, and null means absent.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, TypeAlias
 
 Violation: TypeAlias = tuple[str, str]
@@ -174,6 +175,7 @@ def _size_of(*parts: Any) -> int:
     )
 
 
+@cache
 def _camel(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(word.capitalize() for word in others)

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ class Simulator:
             "ca_file": str(self.ca_file.resolve()),
             "record": str(self.record.path.resolve()),
             "fcm_service_account": self.service_account(),
+            "pid": os.getpid(),  # tells a fresh file from that of a simulator that was killed
         }
 
     def _listeners(self) -> tuple[Listener, ...]:

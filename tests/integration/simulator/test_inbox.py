@@ -1,0 +1,247 @@
+import asyncio
+import re
+import smtplib
+from email.message import EmailMessage
+from email.policy import SMTP
+from html.parser import HTMLParser
+
+import pytest
+
+from shared.simulator.simulator import Simulator
+from tests.integration.simulator.clients import FcmClient
+from tests.integration.simulator.conftest import Ask
+
+HOSTILE = """<script>alert(1)</script>"><img src=x onerror='a()'>"""
+
+
+class Tags(HTMLParser):
+    """The tags and attributes of a page, as a browser would take them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+
+async def send_mail(simulator: Simulator, message: EmailMessage) -> None:
+    host, _, port = simulator.smtp_endpoint.rpartition(":")
+
+    def send() -> None:
+        with smtplib.SMTP(host, int(port), timeout=10) as connection:
+            connection.sendmail("sender@example.com", ["you@example.com"], message.as_bytes(policy=SMTP))
+
+    await asyncio.to_thread(send)
+
+
+def newsletter(
+    *, subject: str = "Größe zählt", text: str = "Plain words", html: str = "<p>Rich words</p>"
+) -> EmailMessage:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "sender@example.com", "you@example.com", subject
+    message["Message-ID"] = "<1@sender.example>"
+    message.set_content(text)
+    message.add_alternative(html, subtype="html")
+    message.add_attachment(b"1,2,3", maintype="text", subtype="csv", filename="numbers.csv")
+    return message
+
+
+async def test_captured_messages_are_listed_newest_first(fcm: FcmClient, inbox: Ask) -> None:
+    for number in range(5):
+        await asyncio.to_thread(fcm.send, {"token": f"device-{number}", "notification": {"title": f"Title {number}"}})
+
+    listed = (await inbox("GET", "/captured?limit=3")).json
+
+    assert [entry["recipient"] for entry in listed["captured"]] == ["device-4", "device-3", "device-2"]
+    assert listed["captured"][0]["title"] == "Title 4"
+    assert listed["captured"][0]["n"] == listed["last"]
+
+
+async def test_a_reader_follows_along_with_after(fcm: FcmClient, inbox: Ask) -> None:
+    start = (await inbox("GET", "/captured")).json["last"]
+    for number in range(3):
+        await asyncio.to_thread(fcm.send, {"token": f"device-{number}"})
+
+    first = (await inbox("GET", f"/captured?after={start}&limit=2")).json["captured"]
+    rest = (await inbox("GET", f"/captured?after={first[-1]['n']}")).json["captured"]
+
+    assert [entry["recipient"] for entry in first + rest] == ["device-0", "device-1", "device-2"]
+
+
+async def test_captured_messages_are_searched(simulator: Simulator, fcm: FcmClient, inbox: Ask) -> None:
+    await send_mail(simulator, newsletter())
+    await asyncio.to_thread(fcm.send, {"token": "device", "notification": {"title": "Größer"}})
+
+    async def recipients(query: str) -> set[str]:
+        return {entry["recipient"] for entry in (await inbox("GET", f"/captured?{query}")).json["captured"]}
+
+    assert await recipients("query=GR%C3%B6%C3%9F") == {"you@example.com", "device"}
+    assert await recipients("query=EXAMPLE.com") == {"you@example.com"}
+    assert await recipients("provider=fcm") == {"device"}
+    assert await recipients("recipient=device") == {"device"}
+    assert await recipients("recipient=devic") == set()
+
+
+async def test_a_captured_mail_is_shown_taken_apart(simulator: Simulator, inbox: Ask) -> None:
+    await send_mail(simulator, newsletter())
+
+    mail = (await inbox("GET", f"/captured/{simulator.record.n}")).json["mail"]
+
+    assert ["Subject", "Größe zählt"] in mail["headers"]
+    assert mail["text"].strip() == "Plain words"
+    assert mail["html"].strip() == "<p>Rich words</p>"
+    assert mail["attachments"] == [{"name": "numbers.csv", "content_type": "text/csv", "size": 5}]
+    assert mail["is_cut"] is False
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no header at all",
+        b"",
+        b"Content-Type: text/plain; charset=no-such\r\n\r\nx\r\n",
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>\r\n",
+        b'Subject: =?utf-8?b?!!!?=\r\nFrom: "\x00<>\r\n\r\n\xff\xfe\r\n',
+        b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n!not base64\r\n",
+        b"Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ninner text\r\n",
+    ],
+)
+async def test_any_mail_can_be_shown(simulator: Simulator, inbox: Ask, content: bytes) -> None:
+    host, _, port = simulator.smtp_endpoint.rpartition(":")
+
+    def send() -> None:
+        with smtplib.SMTP(host, int(port), timeout=10) as connection:
+            connection.sendmail("a@x.example", ["b@x.example"], content)
+
+    await asyncio.to_thread(send)
+
+    for path in (f"/captured/{simulator.record.n}", f"/messages/{simulator.record.n}", "/"):
+        assert (await inbox("GET", path)).status == 200
+
+
+async def test_stats_tell_providers_outcomes_and_copies(fcm: FcmClient, inbox: Ask) -> None:
+    for token in ("device", "device", "dead-1", "other"):
+        await asyncio.to_thread(fcm.send, {"token": token})
+
+    stats = (await inbox("GET", "/stats")).json
+
+    assert stats["providers"]["fcm"] == {
+        "captured": 3,
+        "recipients": 2,
+        "copies": 1,
+        "outcomes": {"accepted": 3, "dead_address": 1},
+    }
+    assert stats["providers"]["fcm-token"]["outcomes"] == {"accepted": 1}
+
+
+async def test_deleting_empties_the_inbox(fcm: FcmClient, inbox: Ask) -> None:
+    await asyncio.to_thread(fcm.send, {"token": "device"})
+
+    assert (await inbox("DELETE", "/captured")).status == 204
+
+    assert (await inbox("GET", "/captured")).json["captured"] == []
+    assert (await inbox("GET", "/stats")).json["providers"] == {}
+
+
+async def test_a_service_account_is_issued_for_a_project(simulator: Simulator, fcm: FcmClient, inbox: Ask) -> None:
+    account = (await inbox("GET", "/service-account?project=my-app")).json
+
+    assert (account["type"], account["project_id"]) == ("service_account", "my-app")
+    await asyncio.to_thread(fcm.authorize, account)
+    assert (await asyncio.to_thread(fcm.send, {"token": "device"}, project="my-app")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "complaint"),
+    [
+        ("GET", "/nowhere", 404, "There is nothing at /nowhere"),
+        ("POST", "/captured", 405, "takes GET and DELETE"),
+        ("GET", "/captured/999999999", 404, "999999999"),
+        ("GET", "/captured?limit=many", 400, "limit"),
+        ("GET", "/captured?limit=100000", 400, "limit"),
+        ("GET", "/captured?colour=red", 400, "colour"),
+        ("PUT", "/faults", 400, "not JSON"),
+        ("GET", "/service-account?project=Not%20one", 400, "'Not one'"),
+    ],
+)
+async def test_errors_are_json_with_a_clear_text(
+    inbox: Ask, method: str, path: str, status: int, complaint: str
+) -> None:
+    answer = await inbox(method, path)
+
+    assert (answer.status, answer.json["error"]["code"]) == (status, status)
+    assert complaint in answer.json["error"]["message"]
+
+
+# the page
+
+
+async def test_the_page_lists_searches_and_shows(simulator: Simulator, fcm: FcmClient, inbox: Ask) -> None:
+    await send_mail(simulator, newsletter())
+    await asyncio.to_thread(fcm.send, {"token": "device", "notification": {"title": "Knock", "body": "Who is there?"}})
+
+    page = (await inbox("GET", "/")).text
+    found = (await inbox("GET", "/?query=knock&provider=fcm")).text
+    push = (await inbox("GET", f"/messages/{simulator.record.n}")).text
+    mail = (await inbox("GET", f"/messages/{simulator.record.n - 1}")).text
+
+    assert "you@example.com" in page
+    assert "Größe zählt" in page
+    assert "404 UNREGISTERED" in page
+    assert "device" in found
+    assert "you@example.com" not in found
+    assert "Who is there?" in push
+    assert 'srcdoc="&lt;p&gt;Rich words&lt;/p&gt;' in mail
+    assert "Plain words" in mail
+    assert "numbers.csv" in mail
+
+
+async def test_pages_lead_back_to_what_is_older(fcm: FcmClient, simulator: Simulator, inbox: Ask) -> None:
+    simulator.record.clear()
+    for number in range(101):
+        await asyncio.to_thread(fcm.send, {"token": f"device-{number}"})
+
+    page = (await inbox("GET", "/?query=device")).text
+    (link,) = re.findall(r'<a href="(/\?[^"]+)">Older', page)
+    older = (await inbox("GET", link.replace("&amp;", "&"))).text
+
+    assert ">device-0<" not in page
+    assert ">device-0<" in older
+    assert "Older" not in older
+
+
+async def test_hostile_content_stays_text(simulator: Simulator, fcm: FcmClient, inbox: Ask) -> None:
+    await asyncio.to_thread(
+        fcm.send,
+        {
+            "token": HOSTILE,
+            "notification": {"title": HOSTILE, "body": HOSTILE},
+            "data": {HOSTILE: HOSTILE},
+            "android": {"collapse_key": HOSTILE, "notification": {"tag": HOSTILE}},
+        },
+        headers={"x-tidings-delivery": HOSTILE},
+    )
+    await send_mail(simulator, newsletter(subject=HOSTILE, text=HOSTILE, html=HOSTILE))
+
+    paths = ["/", f"/?query={'%22%3E%3Cscript%3E'}", *(f"/messages/{entry.n}" for entry in simulator.record.entries())]
+    for path in paths:
+        answer = await inbox("GET", path)
+        page = Tags(answer.text)
+        assert answer.status == 200
+        assert not {"script", "img", "object", "embed"} & set(page.tags)
+        assert not [name for name, _ in page.attributes if name.startswith("on")]
+        assert not [value for name, value in page.attributes if name in {"src", "href"} and "//" in (value or "")]
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+async def test_a_mails_html_is_shown_in_a_closed_sandbox(simulator: Simulator, inbox: Ask) -> None:
+    await send_mail(simulator, newsletter(html=HOSTILE))
+
+    page = Tags((await inbox("GET", f"/messages/{simulator.record.n}")).text)
+
+    assert ("sandbox", "") in page.attributes
+    assert [value for name, value in page.attributes if name == "srcdoc" and value and HOSTILE in value]
