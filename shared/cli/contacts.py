@@ -59,9 +59,12 @@ def import_file(
     """Import contacts from a CSV file: users, their targets and their subscriptions to topics.
 
     Columns: user_id, name, email, phone, push_token (push_token_2 ...), topics (ids between semicolons).
-    Existing users, targets and subscriptions are kept. Bad rows are listed in the error file and leave nothing behind.
-    Stopped at any moment, the same command goes on where it was. It works on the database (TIDINGS_DATABASE_URL, or
-    that of `tidings up`), or with --endpoint through an API. Exits with 3 when some rows were bad.
+
+    What exists is kept. Bad rows are listed in the error file and leave nothing behind; the exit code is 3 then.
+
+    Stopped at any moment, the same command goes on where it was.
+
+    It works on the database of TIDINGS_DATABASE_URL or of `tidings up`; with --endpoint through an API.
     """
     layout = Layout(delimiter and delimiter.replace("\\t", "\t"), _read_mapping(mapping or []))
     file = ContactFile(path, path.name, layout, creates_topics=create_topics)

@@ -75,25 +75,32 @@ def read_contacts(lines: Iterable[str], layout: Layout, *, after_line: int = 0) 
     """
     remaining = iter(lines)
     header_line = next(remaining, "")
+    if not header_line.strip():
+        raise UnreadableFile("The file has no header; its first line must name the columns.")
     delimiter = layout.delimiter or guess_delimiter(header_line)
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise UnreadableFile("The delimiter must be one character, neither a quote nor a line end.")
-    reader = csv.reader(chain([header_line], remaining), delimiter=delimiter, strict=True)
-    columns: Columns | None = None
+    records = _read_records(chain([header_line], remaining), delimiter)
+    _line, header = next(records)
+    columns = read_header(header, layout.fields)
+    for line, cells in records:
+        if line > after_line:
+            yield read_row(line, cells, columns)
+
+
+def _read_records(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The line each record begins at, and its cells. A quoted cell may run over several lines."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         line = reader.line_num + 1
         try:
             cells = next(reader)
         except StopIteration:
-            break
+            return
         except csv.Error as error:
             raise UnreadableFile(f"Line {line} is not valid CSV: {error}.") from error
-        if columns is None:
-            columns = read_header(cells, layout.fields)
-        elif cells and line > after_line:
-            yield read_row(line, cells, columns)
-    if columns is None:
-        raise UnreadableFile("The file is empty; its first line must name the columns.")
+        if cells:
+            yield line, cells
 
 
 def guess_delimiter(header_line: str) -> str:
@@ -152,7 +159,7 @@ def read_row(line: int, cells: Sequence[str], columns: Columns) -> Contact | Fau
         email=row.one("email", read_email),
         phone=row.one("phone", read_phone),
         push_tokens=row.several("push_token", row.cells_of("push_token"), _check_identifier),
-        topics=row.several("topics", row.topic_cells(), _check_id),
+        topics=row.several("topics", row.topic_cells(), _check_topic),
     )
     if not row.reasons and not (contact.user_id or contact.email or contact.phone or contact.push_tokens):
         row.reasons.append("The row has neither a user_id nor an address.")
@@ -192,6 +199,12 @@ class _Row:
 def _check_id(text: str) -> str:
     if not PUBLIC_ID.fullmatch(text):
         raise ValueError("An id has 1 to 36 characters of A-Z a-z 0-9 . _ - and starts with a letter or digit.")
+    return text
+
+
+def _check_topic(text: str) -> str:
+    if not PUBLIC_ID.fullmatch(text):
+        raise ValueError("Topics are named by their ids, with semicolons between them.")
     return text
 
 
