@@ -10,7 +10,7 @@ from api.schemas.base import WireModel
 
 VERSION = version("tidings")
 
-# Contract §4, in its order. The three marked as ours have no counterpart there.
+# Contract §4, in its order. Those marked as ours have no counterpart there.
 _TYPES: dict[int, tuple[str, ...]] = {
     400: (
         "general_argument_invalid",
@@ -72,6 +72,7 @@ _TYPES: dict[int, tuple[str, ...]] = {
         "storage_file_not_found",
         "database_not_found",
         "collection_not_found",
+        "import_not_found",  # ours
     ),
     409: (
         "provider_already_exists",

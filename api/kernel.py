@@ -116,20 +116,31 @@ class Signature:
         return arguments
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A body that is no parameters but a file: the handler reads `call.stream()` itself."""
+
+    media_type: str
+    max_bytes: int
+
+
 class Endpoint(APIRoute):
     """One path operation under the contract's rules. An ASGI application of its own."""
 
-    def __init__(self, path: str, handler: Handler, *, scopes: frozenset[str], **declaration: Any) -> None:
+    def __init__(
+        self, path: str, handler: Handler, *, scopes: frozenset[str], upload: Upload | None, **declaration: Any
+    ) -> None:
         """`scopes`: any one of them lets a caller in; empty: everybody may call."""
         super().__init__(path, handler, **declaration)
         self._handler = handler
         self._scopes = scopes
+        self._upload = upload
         self._signature = Signature.of(handler, self.param_convertors)
         self._status = self.status_code or 200
         self.app = self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        limit = scope["app"].state.services.settings.max_body_bytes
+        limit = self._upload.max_bytes if self._upload else scope["app"].state.services.settings.max_body_bytes
         call = Call(scope, within_limit(receive, limit), send)
         try:
             answer = await self._answer(call)
@@ -193,9 +204,15 @@ class Routes:
         return self._declare("GET", path, status=200, answers=answers, scope=scope, refusals=refusals)
 
     def post(
-        self, path: str, *, answers: Any, scope: str | tuple[str, ...], refusals: Sequence[str] = ()
+        self,
+        path: str,
+        *,
+        answers: Any,
+        scope: str | tuple[str, ...],
+        refusals: Sequence[str] = (),
+        upload: Upload | None = None,
     ) -> Callable[[HandlerType], HandlerType]:
-        return self._declare("POST", path, status=201, answers=answers, scope=scope, refusals=refusals)
+        return self._declare("POST", path, status=201, answers=answers, scope=scope, refusals=refusals, upload=upload)
 
     def patch(
         self, path: str, *, answers: Any, scope: str | tuple[str, ...], refusals: Sequence[str] = ()
@@ -216,6 +233,7 @@ class Routes:
         answers: Any,
         scope: str | tuple[str, ...],
         refusals: Sequence[str],
+        upload: Upload | None = None,
     ) -> Callable[[HandlerType], HandlerType]:
         scopes = (scope,) if isinstance(scope, str) else scope
 
@@ -226,6 +244,7 @@ class Routes:
                     path,
                     handler,
                     scopes=frozenset(scopes),
+                    upload=upload,
                     methods={method},
                     status_code=status,
                     response_model=answers,
@@ -233,7 +252,7 @@ class Routes:
                     operation_id=to_camel(name),
                     summary=name.replace("_", " ").capitalize(),
                     responses=_describe(refusals),
-                    openapi_extra=_openapi_extra(scopes),
+                    openapi_extra=_openapi_extra(scopes, upload),
                 )
             )
             return handler
@@ -252,7 +271,11 @@ def _describe(refusals: Sequence[str]) -> dict[int | str, dict[str, Any]]:
     return {**described, "default": {"model": ErrorModel, "description": "Refused; `type` says why"}}
 
 
-def _openapi_extra(scopes: Sequence[str]) -> dict[str, Any]:
-    if not scopes:
-        return {"security": []}
-    return {"x-scope": " | ".join(scopes), "security": [{"Project": [], "Key": []}]}
+def _openapi_extra(scopes: Sequence[str], upload: Upload | None) -> dict[str, Any]:
+    extra: dict[str, Any] = {"security": []}
+    if scopes:
+        extra = {"x-scope": " | ".join(scopes), "security": [{"Project": [], "Key": []}]}
+    if upload:
+        content = {upload.media_type: {"schema": {"type": "string"}}}
+        extra["requestBody"] = {"required": True, "content": content}
+    return extra

@@ -18,6 +18,7 @@ TAGS = [
     {"name": "subscribers", "description": "Who is in a topic."},
     {"name": "users", "description": "People."},
     {"name": "targets", "description": "People's addresses, one per channel and device."},
+    {"name": "imports", "description": "Contact files: users, targets and subscriptions at once. Not in Appwrite."},
     {"name": "progress", "description": "How far a message is, and what became of each recipient. Not in Appwrite."},
     {"name": "health", "description": "Whether the service works."},
 ]

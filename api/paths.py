@@ -6,6 +6,7 @@ from fastapi import Path
 
 from api.schemas.values import PublicId
 
+ImportId = Annotated[PublicId, Path(alias="importId")]
 MessageId = Annotated[PublicId, Path(alias="messageId")]
 ProviderId = Annotated[PublicId, Path(alias="providerId")]
 SubscriberId = Annotated[PublicId, Path(alias="subscriberId")]

@@ -7,6 +7,7 @@ from shared.errors import RejectedRequest
 Thing = TypeVar("Thing")
 
 _NAMES = {
+    "import_not_found": "import",
     "message_not_found": "message",
     "provider_not_found": "provider",
     "topic_not_found": "topic",

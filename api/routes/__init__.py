@@ -1,6 +1,6 @@
 """Every endpoint, one file per part of the contract."""
 
-from api.routes import health, messages, progress, providers, subscribers, targets, topics, users
+from api.routes import contact_imports, health, messages, progress, providers, subscribers, targets, topics, users
 
 ALL_ROUTES = (
     # paths are tried in this order, so what is called most comes first
@@ -11,5 +11,6 @@ ALL_ROUTES = (
     subscribers.routes,
     topics.routes,
     providers.routes,
+    contact_imports.routes,
     health.routes,
 )
