@@ -78,34 +78,32 @@ class Fcm:
         kind = next(address for address in ADDRESSES if message.get(address))
         if get(document, "validate_only"):
             return _accepted(f"projects/{project}/messages/fake_message_id")
-        return self._decide(request, project, kind, message)
+        return self._decide(project, kind, message)
 
-    def _decide(self, request: Request, project: str, kind: str, message: dict[str, Any]) -> Reply:
+    def _decide(self, project: str, kind: str, message: dict[str, Any]) -> Reply:
         plan, recipient = self.sending, message[kind]
         fate = plan.fate_of(recipient)
         if fate is not Fate.THROTTLED and plan.is_over_limit():  # every answer but 429 uses up quota
             fate = Fate.OVER_LIMIT
         if fate in TAKEN:
-            reply = self._accept(request, project, kind, message, fate)
+            reply = self._accept(project, kind, message, fate)
         else:
             self._record.count(NAME, fate)
             reply = self._refusal(fate, recipient)
         manner = plan.manner_of(recipient, fate)
         return replace(reply, manner=manner) if manner is not reply.manner else reply
 
-    def _accept(self, request: Request, project: str, kind: str, message: dict[str, Any], fate: Fate) -> Reply:
+    def _accept(self, project: str, kind: str, message: dict[str, Any], fate: Fate) -> Reply:
         name = f"projects/{project}/messages/0:{time.time_ns() // 1000}%{self._record.n + 1:016x}"
         recipient = message.pop(kind)
-        delivery = request.header(b"x-tidings-delivery") or None
         self._record.append(
             Capture(
                 provider=NAME,
                 recipient=recipient,
                 message=name,
-                key=delivery or _key_of(message),
+                key=_key_of(message),
                 title=get(message, "notification", "title") or "",
                 outcome=fate,
-                delivery=delivery,
                 content={
                     "project": project,
                     "kind": kind,

@@ -101,7 +101,7 @@ class SmtpTransaction:
                     key=mail.message_id or mail.digest(),
                     title=mail.subject,
                     outcome=fate,
-                    delivery=self._envelope.envelope_id or mail.header("X-Tidings-Delivery") or None,
+                    delivery=self._envelope.envelope_id or mail.delivery,
                     content=self._content(mail),
                 )
             )
@@ -135,6 +135,9 @@ _SEVERITY = (Fate.ACCEPTED, Fate.SLOW, Fate.DROPPED, Fate.SERVER_ERROR, Fate.REF
 """Of a mail to several recipients, the last of these decides."""
 
 
+_DELIVERY_ID = re.compile(r"<(\d+-\d+)@")
+
+
 class _Mail:
     """A mail as far as the record needs to understand it; cheap, for it is done to every one."""
 
@@ -143,6 +146,8 @@ class _Mail:
         self._head = content.partition(b"\r\n\r\n")[0]
         self.message_id = self.header("Message-ID")
         self.subject = _decoded(self.header("Subject"))
+        found = _DELIVERY_ID.match(self.message_id)
+        self.delivery = found[1] if found else None  # Tidings makes its Message-IDs of the delivery's own id
 
     def header(self, name: str) -> str:
         """The first of this name, unfolded; "" when there is none."""

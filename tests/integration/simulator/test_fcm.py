@@ -136,14 +136,14 @@ async def test_a_message_is_accepted_and_recorded(
         "android": {"collapse_key": "c", "ttl": "3600s", "notification": {"tag": "t", "notification_count": 3}},
     }
 
-    answer = await asyncio.to_thread(fcm.send, message, version=version, headers={"x-tidings-delivery": "42-7"})
+    answer = await asyncio.to_thread(fcm.send, message, version=version)
 
     assert (answer.status, answer.version) == (200, spoken)
     line = simulator.record.read(simulator.record.n)
     assert line is not None
     assert answer.json == {"name": line["message"]}
     assert line["message"].startswith("projects/demo/messages/")
-    assert (line["recipient"], line["project"], line["delivery"]) == ("device-1", "demo", "42-7")
+    assert (line["recipient"], line["project"], line["kind"]) == ("device-1", "demo", "token")
     assert (line["title"], line["body"], line["tag"], line["collapse_key"]) == ("Grüße", "Text", "t", "c")
     assert line["payload"]["data"] == {"a": "1"}
 

@@ -223,7 +223,6 @@ async def test_hostile_content_stays_text(simulator: Simulator, fcm: FcmClient, 
             "data": {HOSTILE: HOSTILE},
             "android": {"collapse_key": HOSTILE, "notification": {"tag": HOSTILE}},
         },
-        headers={"x-tidings-delivery": HOSTILE},
     )
     await send_mail(simulator, newsletter(subject=HOSTILE, text=HOSTILE, html=HOSTILE))
 

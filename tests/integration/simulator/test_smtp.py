@@ -180,14 +180,15 @@ async def test_a_mail_may_come_byte_by_byte(simulator: Simulator) -> None:
     assert captured(simulator)[0]["raw"].encode() == MAIL
 
 
-async def test_the_delivery_reference_is_taken_from_envelope_or_header(simulator: Simulator) -> None:
+async def test_the_delivery_reference_is_taken_from_envelope_or_message_id(simulator: Simulator) -> None:
     def use(connection: smtplib.SMTP) -> None:
         connection.sendmail("a@x.example", ["b@x.example"], MAIL, mail_options=["ENVID=42-7+2Bx", "RET=HDRS"])
-        connection.sendmail("a@x.example", ["c@x.example"], b"X-Tidings-Delivery: 42-8\r\n" + MAIL)
+        connection.sendmail("a@x.example", ["c@x.example"], b"Message-ID: <42-8@sender.example>\r\n\r\n")
+        connection.sendmail("a@x.example", ["d@x.example"], MAIL)
 
     await with_client(simulator, use)
 
-    assert [line["delivery"] for line in captured(simulator)] == ["42-7+x", "42-8"]
+    assert [line["delivery"] for line in captured(simulator)] == ["42-7+x", "42-8", None]
 
 
 async def test_a_long_mail_is_recorded_by_its_beginning(simulator: Simulator) -> None:
