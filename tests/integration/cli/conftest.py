@@ -1,8 +1,10 @@
 """Running `tidings` as a terminal would, inside the test's own process."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -30,8 +32,10 @@ def tidings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         load_settings.cache_clear()
         monkeypatch.setattr("sys.argv", ["tidings", *arguments])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
+        # a command may take over the variables of an installation beside it
+        with patch.dict(os.environ), pytest.raises(SystemExit) as ended:
             run()
+        load_settings.cache_clear()
         printed = capsys.readouterr()
         return Finished(_status(ended.value), printed.out, printed.err)
 

@@ -86,8 +86,9 @@ def test_roles_stop_in_order_whatever_order_they_started_in(
     for module in reversed(STOP_ORDER):
         supervisor.start(role(module.replace("shared.", ""), module))
     supervisor.await_ready()
-    everybody = descendants(os.getpid())
-    assert len(everybody) >= 2 * len(STOP_ORDER)
+    leaders = [process_of(supervisor, role.name) for role in supervisor.roles]
+    everybody = leaders + [child for leader in leaders for child in descendants(leader)]
+    assert len(everybody) == 2 * len(STOP_ORDER)
 
     supervisor.stop()
 
