@@ -25,7 +25,7 @@ def read_email(text: str) -> str:
     if _COMMON_EMAIL.fullmatch(email):
         return email
     try:
-        valid = validate_email(email, check_deliverability=False)
+        valid = validate_email(email, check_deliverability=False, strict=True)
     except EmailNotValidError as error:
         raise NotAnAddress(str(error)) from error
     # a local part outside ASCII has no ASCII form
