@@ -1,6 +1,5 @@
 """`python -m api`: the API as a process of its own."""
 
-import asyncio
 import signal
 import socket
 import sys
@@ -84,7 +83,7 @@ def main() -> int:
             for number in (signal.SIGINT, signal.SIGTERM):
                 # uvicorn raises the signal it was stopped by once more when it is done: a clean stop is no failure
                 signal.signal(number, lambda *_: None)
-            asyncio.run(server.serve(sockets=[listening]))
+            server.run(sockets=[listening])
     except TidingsError as error:
         print(" ".join(filter(None, (error.message, error.hint))), file=sys.stderr)  # noqa: T201  # for the operator
         return EXIT_NOT_REACHABLE if isinstance(error, NotReachable) else EXIT_FAILED
