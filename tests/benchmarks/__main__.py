@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from shared.cli.stop_signals import StopRequested, StopSignals
 from shared.errors import TidingsError
 from tests.benchmarks import accepting, end_to_end, questions, worker_memory
 from tests.benchmarks.figures import NotMeasured, Section, WrongResult
@@ -83,5 +84,14 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def main() -> int:
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    try:
+        with StopSignals():  # so that a SIGTERM too leaves no process and no directory behind
+            return run(parse_arguments(), console)
+    except StopRequested:
+        return 130
+
+
 if __name__ == "__main__":
-    sys.exit(run(parse_arguments(), Console(width=None if sys.stdout.isatty() else 110)))
+    sys.exit(main())

@@ -60,7 +60,7 @@ def print_machine(console: Console, machine: Machine) -> None:
 
 
 def print_section(console: Console, section: Section) -> None:
-    """One row a figure; ratios compare with the first subject of the same name and unit."""
+    """One row a figure; the first subject of a name and unit is compared with the others."""
     console.print(f"\n[bold]{section.title}[/bold]")
     if section.figures:
         console.print(_table(section.figures))
@@ -73,12 +73,12 @@ def print_section(console: Console, section: Section) -> None:
 
 def _table(figures: Sequence[Figure]) -> Table:
     table = Table("what", "who", "unit")
-    for heading in ("median", "min-max", "ratio"):
+    for heading in ("median", "min-max", "first is better by"):
         table.add_column(heading, justify="right")
     first: dict[tuple[str, str], Figure] = {}
     for figure in figures:
         reference = first.setdefault((figure.name, figure.unit), figure)
-        ratio = "" if reference is figure else f"1 / {reference.times(figure):.1f}"
+        ratio = "" if reference is figure else f"{reference.times(figure):.1f} x"
         spread = f"{_short(min(figure.values))}-{_short(max(figure.values))}" if len(figure.values) > 1 else ""
         table.add_row(figure.name, figure.subject, figure.unit, _short(figure.median), spread, ratio)
     return table
