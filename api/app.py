@@ -15,17 +15,16 @@ from api.kernel import Services
 from api.operations import add_operations
 from api.principals import Directory
 from api.routes import ALL_ROUTES
+from shared.db.pools import CONNECTIONS_PER_PROCESS
 from shared.db.secrets import open_secret_box
 from shared.db.session import create_engine, create_sessions
 from shared.queue.rings import Ringer
 from shared.settings import Settings
 
-POOL_SIZE = 10
-
 
 def create_app(settings: Settings) -> FastAPI:
     """Raises ConfigurationError when no secret key or no server is configured. Connects to nothing yet."""
-    engine = create_engine(settings, role="api", pool_size=POOL_SIZE)
+    engine = create_engine(settings, role="api", pool_size=CONNECTIONS_PER_PROCESS["api"])
     services = Services(
         settings=settings,
         engine=engine,

@@ -13,6 +13,7 @@ from celery import beat
 from scheduler.context import TickContext
 from scheduler.timetable import Entry, timetable
 from shared import metrics
+from shared.db.pools import CONNECTIONS_PER_PROCESS
 from shared.db.session import create_engine, hot_transaction
 from shared.queue.rings import Ringer
 from shared.settings import Settings
@@ -68,7 +69,9 @@ class Ticker:
 
     async def _open(self) -> None:
         self._context = TickContext(
-            create_engine(self._settings, role="scheduler", pool_size=3), self._settings, self._ringer
+            create_engine(self._settings, role="scheduler", pool_size=CONNECTIONS_PER_PROCESS["scheduler"]),
+            self._settings,
+            self._ringer,
         )
 
     async def _close(self) -> None:

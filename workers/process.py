@@ -7,9 +7,9 @@ from typing import Any
 
 import structlog
 import uvloop
-from shared.providers.registry import make_adapter
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from shared.db.pools import CONNECTIONS_PER_PROCESS
 from shared.db.secrets import open_secret_box
 from shared.db.session import create_engine
 from shared.db.tokens import PostgresTokenStore
@@ -17,6 +17,7 @@ from shared.domain.clock import DatabaseClock
 from shared.domain.retry import RetryPolicy
 from shared.providers.contract import Account, Adapter
 from shared.providers.curl import CurlTransport
+from shared.providers.registry import make_adapter
 from shared.queue.rings import Ringer
 from shared.settings import Settings
 from workers.accounts import Accounts
@@ -28,9 +29,6 @@ from workers.recorder import Recorder
 from workers.window import Window
 
 log = structlog.get_logger()
-
-POOL_SIZE = 5
-"""Connections of a process: claim, plan, record, renew leases, and a token in the making."""
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:
@@ -83,7 +81,7 @@ class WorkerProcess:
 
     async def _open(self) -> None:
         settings = self._settings
-        self._engine: AsyncEngine = create_engine(settings, role="worker", pool_size=POOL_SIZE)
+        self._engine: AsyncEngine = create_engine(settings, role="worker", pool_size=CONNECTIONS_PER_PROCESS["worker"])
         secret_box = open_secret_box(settings)
         self._transport = CurlTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=settings.ca_file)
         self._token_store = PostgresTokenStore(self._engine, secret_box)
