@@ -18,9 +18,6 @@ CHANNELS = {Channel.PUSH: "FCM", Channel.EMAIL: "SMTP"}
 RATE, CPU = "deliveries/s", "CPU s per 1,000"
 GOAL_RATE, GOAL_RATIO = 8_000, 20
 
-# a peer's warm-up: enough to start its processes and to tell its speed
-PEER_FIRST_TOTAL = 100
-
 
 def measure(servers: Servers, options: Options) -> Section:
     section = Section("End to end: from the API call to the last ledger row")
@@ -54,7 +51,11 @@ def _measure_latency(
     with ExitStack() as stack:
         sinks = stack.enter_context(running_sinks(programs, latency_ms=latency_ms))
         subjects: list[Subject] = [
-            stack.enter_context(running_tidings(installation, sinks, worker_processes=options.cores)),
+            stack.enter_context(
+                running_tidings(
+                    installation, sinks, worker_processes=options.cores, least_total=options.sizes.least_total
+                )
+            ),
             *(
                 stack.enter_context(running_peer(kind, servers, peers_database_url, sinks))
                 for kind in peer_kinds(options.cores)
@@ -82,10 +83,9 @@ def _run_interleaved(subjects: Sequence[Subject], sizes: Sizes) -> dict[tuple[st
 
 def _fitting_total(subject: Subject, channel: Channel, sizes: Sizes) -> int:
     """Recipients for a run of the wanted length, by two runs that do not count; the first also wakes everything."""
-    least = sizes.first_total if subject.name == "Tidings" else PEER_FIRST_TOTAL
-    subject.deliver(channel, least)
-    rate = subject.deliver(channel, least).rate
-    return round(min(max(least, rate * sizes.run_seconds), sizes.largest_total) / 100) * 100
+    subject.deliver(channel, subject.least_total)
+    rate = subject.deliver(channel, subject.least_total).rate
+    return round(min(max(subject.least_total, rate * sizes.run_seconds), sizes.largest_total) / 100) * 100
 
 
 def _figures(name: str, subject: str, runs: Sequence[Delivered]) -> list[Figure]:

@@ -51,8 +51,9 @@ class Installation:
         Raises EngineError with the API's last words when it does not get ready.
         """
         port = choose_port()
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDINGS_")}
         supervisor = Supervisor(
-            self.servers.directory / "logs", {**os.environ, **self._variables(port, sinks)}, on_event=print
+            self.servers.directory / "logs", inherited | self._variables(port, sinks), on_event=print
         )
         running = RunningRoles(self, supervisor, tuple(roles), f"http://127.0.0.1:{port}")
         readiness = {"api": partial(answers_ok, f"{running.address}/ready")}
@@ -107,8 +108,13 @@ class RunningRoles:
 
     @property
     def pids(self) -> set[int]:
-        """Of all roles that were started, each alive."""
+        """Of all roles that were started."""
         return {self.pid(module) for module in self.modules}
+
+    def check_alive(self) -> None:
+        """Raises WrongResult when one of them has exited."""
+        for module in self.modules:
+            self.pid(module)
 
     def call(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """POST to the messaging API; the answer's body. Raises WrongResult when it is no success."""

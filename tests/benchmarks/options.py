@@ -8,7 +8,7 @@ from pathlib import Path
 class Sizes:
     runs: int  # per figure
     run_seconds: float  # an end-to-end run is given as many recipients as take about that long
-    first_total: int  # recipients of Tidings' warm-up run, and the least it is ever given
+    least_total: int  # recipients of Tidings' warm-up run, and the fewest it is ever given
     largest_total: int
     load_seconds: float  # of one run of the load generator
     small_audience: int  # the two audiences whose memory is compared
@@ -19,7 +19,7 @@ class Sizes:
 FULL = Sizes(
     runs=5,
     run_seconds=5.0,
-    first_total=20_000,
+    least_total=20_000,
     largest_total=200_000,
     load_seconds=5.0,
     small_audience=20_000,
@@ -30,7 +30,7 @@ FULL = Sizes(
 QUICK = Sizes(
     runs=1,
     run_seconds=0.5,
-    first_total=1_000,
+    least_total=1_000,
     largest_total=10_000,
     load_seconds=1.0,
     small_audience=1_000,

@@ -53,6 +53,7 @@ class RunningPeer:
     log: Path  # of its workers
     publisher: "subprocess.Popen[str]"
     pids: frozenset[int]  # its processes and both engines
+    least_total: int = 100
 
     def deliver(self, channel: Channel, total: int) -> Delivered:
         run = f"{channel}-{time.time_ns()}"
@@ -62,10 +63,10 @@ class RunningPeer:
         return Delivered(total, finished_at - started_at, cpu_seconds(self.pids) - burnt_before)
 
     def _publish(self, channel: Channel, run: str, total: int) -> float:
-        assert self.publisher.stdin, self.publisher.stdout
+        assert self.publisher.stdin
+        assert self.publisher.stdout
         self.publisher.stdin.write(f"{channel} {run} {total}\n")
         self.publisher.stdin.flush()
-        assert self.publisher.stdout
         return float(self.publisher.stdout.readline())
 
     def _await_rows(self, run: str, total: int) -> float:
@@ -106,6 +107,7 @@ def running_peer(kind: PeerKind, servers: Servers, database_url: str, sinks: Sin
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
+        start_new_session=True,  # a Ctrl-C is ours to answer
     )
     pids = servers.pids | {worker.pid for worker in workers} | {publisher.pid}
     try:

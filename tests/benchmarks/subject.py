@@ -27,5 +27,9 @@ class Subject(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def least_total(self) -> int:
+        """The fewest recipients that tell its speed."""
+
     def deliver(self, channel: Channel, total: int) -> Delivered:
         """Deliver to `total` recipients. Raises WrongResult when fewer or more were recorded as sent."""

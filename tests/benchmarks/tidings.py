@@ -34,6 +34,7 @@ class Tidings:
 
     roles: RunningRoles
     sinks: Sinks
+    least_total: int
     name: str = "Tidings"
 
     def deliver(self, channel: Channel, total: int) -> Delivered:
@@ -59,19 +60,21 @@ class Tidings:
         with psycopg.connect(database_url, autocommit=True) as connection:
             while row is None and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
-                assert self.roles.pids  # raises when one of them is gone
+                self.roles.check_alive()
                 row = connection.execute(_PROGRESS, [message_id]).fetchone()
         if row != ("sent", total, total, 0, 0):
             raise WrongResult(f"Tidings ended with (status, planned, sent, unknown, resends) {row} of {total}")
 
 
 @contextmanager
-def running_tidings(installation: Installation, sinks: Sinks, *, worker_processes: int) -> Iterator[Tidings]:
+def running_tidings(
+    installation: Installation, sinks: Sinks, *, worker_processes: int, least_total: int
+) -> Iterator[Tidings]:
     """API, workers and scheduler until the block ends. They are ready when their first run is over."""
     roles = {"api": (), "workers": ("--concurrency", str(worker_processes)), "scheduler": ()}
     with installation.running(roles, sinks) as running:
         _create_providers(running, sinks)
-        yield Tidings(running, sinks)
+        yield Tidings(running, sinks, least_total)
 
 
 def _create_providers(roles: RunningRoles, sinks: Sinks) -> None:

@@ -39,7 +39,7 @@ def measure(servers: Servers, options: Options, installation: Installation) -> S
 def _peak_megabytes(installation: Installation, programs: SinkPrograms, cores: int, total: int) -> float:
     with (
         running_sinks(programs, latency_ms=0) as sinks,
-        running_tidings(installation, sinks, worker_processes=cores) as tidings,
+        running_tidings(installation, sinks, worker_processes=cores, least_total=total) as tidings,
     ):
         tidings.deliver(Channel.PUSH, total)
         workers = descendants([tidings.roles.pid("workers")])
