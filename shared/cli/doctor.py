@@ -22,7 +22,7 @@ from shared.queue.probe import probe_broker
 from shared.settings import Settings
 
 OLDEST_POSTGRES = 15
-"""The oldest that the claims and the fan-out were measured on."""
+"""Older ones are untried."""
 
 CLOCK_TOLERANCE_SECONDS = 2.0
 

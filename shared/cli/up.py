@@ -77,4 +77,9 @@ def _announce(system: System, connection: Connection, *, as_json: bool) -> None:
     results.print(with_curl(connection), markup=False)
     results.print("[bold]or with the SDK[/] (pip install appwrite)\n")
     results.print(with_sdk(connection), markup=False)
+    elsewhere = "" if system.directory.path == DEFAULT_DIRECTORY.absolute() else f" --data-dir {system.directory.path}"
+    results.print("[bold]and the next ones from another terminal[/]\n")
+    results.print(
+        f"tidings send email --user ada --subject Again --content 'Hello again' --wait{elsewhere}\n", markup=False
+    )
     say("Ctrl-C stops everything; the data stays.")
