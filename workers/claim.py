@@ -1,11 +1,12 @@
 """Claim and load: batches under our lease with everything needed to send them, or settled at once where nobody can."""
 
+import os
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shared.providers.registry import adapter_facts
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import metrics
@@ -26,6 +27,7 @@ from shared.domain.clock import DatabaseClock
 from shared.domain.queues import parse_delivery_queue
 from shared.domain.status import Channel
 from shared.providers.contract import Content
+from shared.providers.registry import adapter_facts
 from workers.batch import OpenBatch
 
 Role = Literal["cc", "bcc"]
@@ -49,6 +51,7 @@ class Claimer:
         self._engine = engine
         self._clock = clock
         self._lease_seconds = lease_seconds
+        self._worker = f"{socket.gethostname()}/{os.getpid()}"
         self._turns: dict[str, Turn] = {}
 
     async def claim(self, queue: str, *, turns: int) -> list[OpenBatch]:
@@ -70,7 +73,14 @@ class Claimer:
         return [self._open(batch, loaded, began) for batch in claimed]
 
     async def _claim(self, connection: HotConnection, queue: str, after: Turn, turns: int) -> list[ClaimedBatch]:
-        return await claim_batches(connection, queue=queue, after=after, turns=turns, lease_seconds=self._lease_seconds)
+        return await claim_batches(
+            connection,
+            queue=queue,
+            after=after,
+            turns=turns,
+            lease_seconds=self._lease_seconds,
+            worker=self._worker,
+        )
 
     async def _load(self, connection: HotConnection, claimed: Sequence[ClaimedBatch]) -> _Loaded:
         messages = await load_messages(connection, list({batch.message_seq for batch in claimed}))

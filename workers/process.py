@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.db.pools import CONNECTIONS_PER_PROCESS
 from shared.db.secrets import open_secret_box
 from shared.db.session import create_engine
-from shared.db.tokens import PostgresTokenStore
 from shared.domain.clock import DatabaseClock
 from shared.domain.retry import RetryPolicy
 from shared.providers.contract import Account, Adapter
@@ -26,6 +25,7 @@ from workers.deliver import Deliverer
 from workers.drain import Drain
 from workers.fan_out import Planner
 from workers.recorder import Recorder
+from workers.tokens import PostgresTokenStore
 from workers.window import Window
 
 log = structlog.get_logger()

@@ -54,6 +54,7 @@ class Batch(Base):
     crashes: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))  # leases that ran out
     token: Mapped[int | None] = mapped_column(BigInteger)  # fence: every write of a claim names it
     lease_until: Mapped[datetime | None]
+    claimed_by: Mapped[str | None]  # host and process id, for people who look
     waiting_since: Mapped[datetime | None]  # the first account fault: patience is counted from here
     # sums of its recorded outcomes, added to the message's progress once, when it is closed
     sent: Mapped[int] = mapped_column(Integer, server_default=text("0"))

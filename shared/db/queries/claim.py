@@ -49,7 +49,7 @@ WITH RECURSIVE turns AS (
     ) AS pick
 )
 UPDATE batches
-SET state = 'claimed', token = nextval('fence_tokens'), lease_until = now() + %(lease)s * interval '1 second'
+SET state = 'claimed', token = nextval('fence_tokens'), claimed_by = %(worker)s, lease_until = now() + %(lease)s * interval '1 second'
 FROM picked
 WHERE batches.seq = picked.seq
 RETURNING batches.seq, run, project_seq, message_seq, queue, provider_seq, targets, attempt, resends,
@@ -86,7 +86,7 @@ class Turn:
 
 
 async def claim_batches(
-    connection: HotConnection, *, queue: str, after: Turn, turns: int, lease_seconds: float
+    connection: HotConnection, *, queue: str, after: Turn, turns: int, lease_seconds: float, worker: str
 ) -> list[ClaimedBatch]:
     """Take at most one due batch of each of the next `turns` messages. Empty: nothing due after `after`.
 
@@ -101,6 +101,7 @@ async def claim_batches(
                 "after_message": after.message_seq,
                 "turns": turns,
                 "lease": lease_seconds,
+                "worker": worker,
             },
         )
         batches = await cursor.fetchall()

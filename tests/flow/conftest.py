@@ -1,0 +1,110 @@
+"""One installation of real processes for the flow tests: two workers, a scheduler, the simulator, embedded engines."""
+
+import json
+import secrets
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shared.cli.local_roles import scheduler_role, worker_role
+from shared.cli.system import Plan, System
+from tests.factories import Factory
+from tests.flow.invariants import Verdict, judge
+
+WINDOW = 16
+"""W: recipients a worker process may have in flight, and so the bound of copies for each kill."""
+
+VARIABLES = {
+    "TIDINGS_LEASE_SECONDS": "3",
+    "TIDINGS_WINDOW": str(WINDOW),
+    "TIDINGS_BATCH_SIZE": "100",
+    "TIDINGS_SLICE_SECONDS": "1",
+    "TIDINGS_PROVIDER_TIMEOUT_SECONDS": "1.5",
+    "TIDINGS_SMTP_FINAL_TIMEOUT_SECONDS": "1.5",
+    "TIDINGS_RETRY_BASE_SECONDS": "0.2",
+    "TIDINGS_SWEEP_INTERVAL_SECONDS": "0.5",
+    "TIDINGS_STALE_DUE_SECONDS": "1",
+    "TIDINGS_LOG_LEVEL": "info",
+}
+
+
+@dataclass(slots=True)
+class Installation:
+    system: System
+    factory: Factory
+
+    @property
+    def record(self) -> Path:
+        return self.system.directory.path / "simulator" / "record.jsonl"
+
+    def set_faults(self, **profiles: dict[str, object]) -> None:
+        """Replace the simulator's fault profiles, by provider."""
+        assert self.system.simulation is not None
+        request = urllib.request.Request(  # noqa: S310  # our own simulator
+            f"{self.system.simulation.inbox}/faults",
+            method="PUT",
+            data=json.dumps(profiles).encode(),
+            headers={"content-type": "application/json"},
+        )
+        urllib.request.urlopen(request).close()  # noqa: S310
+
+    def await_finish(self, run: int, *, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        with self.factory.connect() as connection:
+            while connection.execute(
+                "SELECT 1 FROM message_progress WHERE run = %s AND finished_at IS NULL", [run]
+            ).fetchone():
+                assert time.monotonic() < deadline, f"run {run} does not finish: {self.describe(run)}"
+                time.sleep(0.05)
+
+    def describe(self, run: int) -> str:
+        with self.factory.connect() as connection:
+            progress = connection.execute("SELECT * FROM message_progress WHERE run = %s", [run]).fetchone()
+            batches = connection.execute(
+                "SELECT state, due_at - now(), lease_until - now(), cardinality(targets), attempted_to, recorded_total"
+                " FROM batches WHERE run = %s LIMIT 5",
+                [run],
+            ).fetchall()
+        return f"{progress}; open: {batches}"
+
+    def judge(self, run: int) -> Verdict:
+        with self.factory.connect() as connection:
+            return judge(connection, self.record, run)
+
+    def replace_worker(self, name: str) -> None:
+        """Start a worker under the name of one that was killed; nothing happens while it runs."""
+        if self.system.supervisor.process_id(name) is None:
+            self.system.supervisor.start(worker_role(name, self.system.settings))
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    directory = Path(tempfile.gettempdir()) / f"tidings-flow-{secrets.token_hex(4)}"
+    plan = Plan(directory=directory, workers=2, port=0, variables=VARIABLES)
+    system = System(plan, say=print)
+    with system:
+        system.supervisor.start(scheduler_role("scheduler-2"))
+        factory = Factory(system.settings, project_id="flow")
+        service_account = json.loads((directory / "simulator" / "simulator.json").read_text())["fcm_service_account"]
+        factory.provider("fcm", "fcm", credentials={"serviceAccountJSON": service_account})
+        factory.provider(
+            "smtp",
+            "smtp",
+            credentials={"host": "mail.example.com", "port": 587, "username": "", "password": ""},
+            options={
+                "fromName": "",
+                "fromEmail": "news@example.com",
+                "replyToName": "",
+                "replyToEmail": "",
+                "encryption": "",
+                "autoTLS": True,
+                "mailer": "",
+            },
+        )
+        yield Installation(system, factory)
+    system.directory.remove()

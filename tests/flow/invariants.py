@@ -1,0 +1,108 @@
+"""The judge of every flow test: what the providers accepted, held against what the ledger says."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`violations`: sentences, none when all is well. `copies`: what providers accepted beyond the first."""
+
+    planned: int
+    sent: int
+    copies: int
+    resends: int
+    violations: list[str] = field(default_factory=list)
+
+
+def judge(connection: "psycopg.Connection[tuple[object, ...]]", record: Path, run: int) -> Verdict:
+    """Hold one finished run against the simulator's record; both are read from end to end.
+
+    Checked: every planned recipient has one final state and no open batch is left; what the ledger calls sent was
+    accepted and what it calls anything else but failed or unknown was not; a second copy has a resend on file;
+    totals are the ledger's own counts; the message finished.
+    """
+    accepted = _accepted(record)
+    ledger = _ledger(connection, run)
+    progress = _progress(connection, run)
+    open_recipients = _number(
+        connection, "SELECT coalesce(sum(cardinality(targets) - recorded_total), 0) FROM batches WHERE run = %s", run
+    )
+    violations = [
+        *_judge_totals(progress, ledger, open_recipients),
+        *(violation for address, row in ledger.items() for violation in _judge_recipient(address, row, accepted)),
+    ]
+    return Verdict(
+        planned=progress["planned"],
+        sent=progress["sent"],
+        copies=sum(max(0, accepted[address] - 1) for address in ledger),
+        resends=progress["resends"],
+        violations=violations,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    state: str
+    resends: int
+
+
+def _accepted(record: Path) -> Counter[str]:
+    """Copies by address."""
+    with record.open() as lines:
+        return Counter(json.loads(line)["recipient"] for line in lines)
+
+
+def _ledger(connection: "psycopg.Connection[tuple[object, ...]]", run: int) -> dict[str, _Row]:
+    rows = connection.execute(
+        "SELECT targets.identifier, deliveries.state, deliveries.resends FROM deliveries"
+        " JOIN targets ON targets.seq = deliveries.target_seq WHERE run = %s",
+        [run],
+    )
+    return {str(address): _Row(str(state), int(str(resends))) for address, state, resends in rows}
+
+
+_PROGRESS = ("planned", "batches_left", "sent", "failed", "skipped", "cancelled", "expired", "unknown", "resends")
+
+
+def _progress(connection: "psycopg.Connection[tuple[object, ...]]", run: int) -> dict[str, int]:
+    columns = ", ".join([*_PROGRESS, "(finished_at IS NOT NULL)::int"])
+    row = connection.execute(f"SELECT {columns} FROM message_progress WHERE run = %s".encode(), [run]).fetchone()  # noqa: S608
+    assert row is not None, "the run is not known"
+    return dict(zip((*_PROGRESS, "finished"), (int(str(value)) for value in row), strict=True))
+
+
+def _judge_totals(progress: dict[str, int], ledger: dict[str, _Row], open_recipients: int) -> list[str]:
+    violations = []
+    if len(ledger) != progress["planned"]:
+        violations.append(f"lost: {progress['planned']} planned, {len(ledger)} in the ledger, {open_recipients} open")
+    if open_recipients or progress["batches_left"] or not progress["finished"]:
+        violations.append(f"not finished: {progress['batches_left']} batches left, {open_recipients} recipients open")
+    counts = Counter(row.state for row in ledger.values())
+    return violations + [
+        f"totals: {progress[state]} {state} in progress, {counts[state]} in the ledger"
+        for state in ("sent", "failed", "skipped", "cancelled", "expired", "unknown")
+        if counts[state] != progress[state]
+    ]
+
+
+def _judge_recipient(address: str, row: _Row, accepted: Counter[str]) -> list[str]:
+    copies = accepted[address]
+    violations = []
+    if row.state == "sent" and copies == 0:
+        violations.append(f"phantom: {address} is sent, no provider accepted it")
+    if row.state in {"skipped", "cancelled"} and copies:
+        violations.append(f"unwanted: {address} is {row.state}, a provider accepted it")
+    if copies > 1 + row.resends:
+        violations.append(f"unrecorded copy: {address} was accepted {copies} times after {row.resends} resends")
+    return violations
+
+
+def _number(connection: "psycopg.Connection[tuple[object, ...]]", statement: str, run: int) -> int:
+    row = connection.execute(statement.encode(), [run]).fetchone()
+    assert row is not None
+    return int(str(row[0]))
