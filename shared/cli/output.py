@@ -1,7 +1,9 @@
 """What commands print: results to stdout, as tables or as JSON; everything else to stderr."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -18,8 +20,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 
 def say(line: str) -> None:
-    """Progress, for a person."""
-    notes.print(line, markup=False)
+    """Progress, for a person. Nobody may be there any more: a closed terminal keeps nothing from stopping in order."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)  # noqa: T201  # rich ends the process where a pipe is closed
 
 
 def complain(error: TidingsError) -> None:

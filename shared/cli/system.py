@@ -45,6 +45,7 @@ class Plan:
     port: int | None = None  # of the API; None: as the settings say; 0: a free one
     has_simulator: bool = True
     variables: Mapping[str, str] = field(default_factory=dict)  # further TIDINGS_* of every role
+    postgres_settings: Mapping[str, str] = field(default_factory=dict)  # of the embedded one, such as fsync
 
 
 class System:
@@ -145,7 +146,8 @@ class System:
         """Start what the operator has no server for; the variables that tell roles of it."""
         variables = {}
         if not self._settings.database_url:
-            self.postgres = self._stack.enter_context(EmbeddedPostgres(self.directory, on_progress=self._say))
+            postgres = EmbeddedPostgres(self.directory, settings=self._plan.postgres_settings, on_progress=self._say)
+            self.postgres = self._stack.enter_context(postgres)
             variables["TIDINGS_DATABASE_URL"] = self.postgres.url
             self._settings = self._settings.model_copy(update={"database_url": self.postgres.url})
         if not self._settings.broker_url:
