@@ -82,9 +82,12 @@ class Adapter(Protocol):
     channel: ClassVar[Channel]
     largest_batch: ClassVar[int]  # recipients one `send` may take
     batch_size: ClassVar[int]  # recipients a planned batch should hold
-    in_flight_limit: ClassVar[int]  # recipients one process should keep in flight at this provider
     unknown_rule: ClassVar[UnknownRule]
     has_receipts: ClassVar[bool]
+
+    @property
+    def in_flight_limit(self) -> int:
+        """Recipients one process should keep in flight at this provider."""
 
     def send(self, content: Content, requests: Sequence[SendRequest]) -> AsyncIterator[tuple[int, Outcome]]:
         """Send all, yielding (index, outcome) once per request in the order they finish.

@@ -17,10 +17,12 @@ class Flow(Generic[Item, Result]):
     hundreds of them.
     """
 
-    __slots__ = ("_finished", "_items", "_travelling", "_waiter", "exhausted")
+    __slots__ = ("_finished", "_items", "_travelling", "_waiter", "exhausted", "waiting")
 
-    def __init__(self, items: Iterator[tuple[int, Item]]) -> None:
+    def __init__(self, items: Iterator[tuple[int, Item]], count: int = 0) -> None:
+        """`count`: how many there are, for those who open connections by need."""
         self._items = items
+        self.waiting = count
         self._travelling = 0
         self._finished: list[tuple[int, Result]] = []
         self._waiter: asyncio.Future[None] | None = None
@@ -35,6 +37,7 @@ class Flow(Generic[Item, Result]):
             self.abandon()
         else:
             self._travelling += 1
+            self.waiting -= 1
         return pair
 
     def finish(self, index: int, result: Result) -> None:
@@ -46,6 +49,7 @@ class Flow(Generic[Item, Result]):
     def abandon(self) -> None:
         """Pull no more. What travels already may still be answered."""
         self.exhausted = True
+        self.waiting = 0
         self._wake()
 
     async def batches(self) -> AsyncGenerator[list[tuple[int, Result]], None]:
@@ -75,6 +79,10 @@ class Turns(Generic[Item, Result]):
 
     def join(self, flow: Flow[Item, Result]) -> None:
         self._flows.append(flow)
+
+    @property
+    def waiting(self) -> int:
+        return sum(flow.waiting for flow in self._flows)
 
     def take(self) -> tuple[Flow[Item, Result], int, Item] | None:
         """The next item of the flow whose turn it is, or None when no flow has any."""

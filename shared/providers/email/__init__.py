@@ -1,0 +1,1 @@
+"""E-mail providers: SMTP, with an engine of our own."""

@@ -1,0 +1,89 @@
+"""The body of a mail: plain text, or HTML with a text version beside it, in bytes that every server carries."""
+
+import base64
+import binascii
+import re
+from hashlib import sha256
+from html.parser import HTMLParser
+from typing import Final
+
+LINE_LIMIT_BYTES: Final = 998  # RFC 5321 §4.5.3.1.6, without CRLF
+
+UNREAD_TAGS: Final = frozenset({"style", "script", "head", "title", "template"})
+LINE_TAGS: Final = frozenset(
+    {"address", "article", "blockquote", "br", "div", "dl", "dt", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6"}
+    | {"header", "hr", "li", "ol", "p", "pre", "section", "table", "tr", "ul"}
+)
+
+
+def render_body(text: str, *, is_html: bool) -> bytes:
+    """Content headers, an empty line and the body, all lines ending in CRLF; leading dots are not doubled yet."""
+    if not is_html:
+        return _part("plain", text)
+    parts = _part("plain", text_of_html(text)), _part("html", text)
+    boundary = "=_" + sha256(b"".join(parts)).hexdigest()[:32]  # no encoding yields "=_", no text its own hash
+    head = f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode()
+    delimiter = f"--{boundary}\r\n".encode()
+    return head + b"".join(delimiter + part for part in parts) + f"--{boundary}--\r\n".encode()
+
+
+def text_of_html(html: str) -> str:
+    """What a reader without HTML sees: tags stripped, style and script left out, a link's address after its text."""
+    reader = _TextReader()
+    reader.feed(html)
+    reader.close()
+    lines = (re.sub(r"\s+", " ", line).strip() for line in "".join(reader.pieces).split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
+
+
+class _TextReader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.pieces: list[str] = []
+        self._unread = 0  # how many unread elements are open
+        self._links: list[str] = []  # addresses of the open links
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in UNREAD_TAGS:
+            self._unread += 1
+        elif tag in LINE_TAGS:
+            self.pieces.append("\n")
+        elif tag == "a":
+            self._links.append(dict(attrs).get("href") or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in UNREAD_TAGS:
+            self._unread = max(0, self._unread - 1)
+        elif tag in LINE_TAGS:
+            self.pieces.append("\n")
+        elif tag == "a" and self._links:
+            address = self._links.pop()
+            if address.startswith(("https://", "http://")) and address != "".join(self.pieces[-1:]).strip():
+                self.pieces.append(f" ({address})")
+
+    def handle_data(self, data: str) -> None:
+        if not self._unread:
+            self.pieces.append(re.sub(r"\s+", " ", data))
+
+
+def _part(subtype: str, text: str) -> bytes:
+    """In the shortest of three encodings; what is ASCII in short lines stays as it is."""
+    raw = re.sub(r"\r\n|\r|\n", "\r\n", text).encode()
+    if not raw.endswith(b"\r\n"):
+        raw += b"\r\n"
+    charset, encoding, body = "us-ascii", "7bit", raw
+    if not _is_seven_bit(raw):
+        charset = "utf-8"
+        encoding, body = _encoded(raw)
+    head = f"Content-Type: text/{subtype}; charset={charset}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
+    return head.encode() + body
+
+
+def _is_seven_bit(raw: bytes) -> bool:
+    return raw.isascii() and b"\x00" not in raw and max(map(len, raw.split(b"\r\n"))) <= LINE_LIMIT_BYTES
+
+
+def _encoded(raw: bytes) -> tuple[str, bytes]:
+    quoted = binascii.b2a_qp(raw, istext=True)
+    encoded = base64.encodebytes(raw).replace(b"\n", b"\r\n")
+    return ("quoted-printable", quoted) if len(quoted) <= len(encoded) else ("base64", encoded)

@@ -1,0 +1,377 @@
+"""One SMTP connection: a state machine over its replies, which keeps two mails in motion where the server pipelines.
+
+    MAIL RCPT DATA ─▶ 354 ─▶ the mail, its dot, and MAIL RCPT DATA of the next in one write ─▶ 250 … 354 ─▶ …
+
+So a mail costs one round trip, one write and one read. Callbacks and no tasks: at thousands of mails a second a task
+switch for each reply would be most of the work.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final, Protocol, cast
+
+from shared.domain.outcome import Accepted, Outcome, Refused, Retry, Unknown
+from shared.providers.email.address import Address
+from shared.providers.email.replies import Phase, Reply, judge
+from shared.providers.flow import Flow
+
+REPLY_LIMIT_BYTES: Final = 64 * 1024  # of one reply, all its lines together
+JOINED_LIMIT_BYTES: Final = 256 * 1024  # shorter mails are written in one piece with what follows them
+
+
+@dataclass(slots=True, eq=False)
+class Mail:
+    """One copy, to one recipient."""
+
+    sender: Address
+    recipient: Address
+    head: bytes  # its own headers
+    tail: bytes  # what it shares with other copies, to the dot
+    flow: "Flow[Mail, Outcome]" = field(init=False)  # where its outcome goes; known when it is taken from there
+    index: int = field(init=False)
+    was_given_back: bool = False  # has met one connection that the server closed before it began
+
+    @property
+    def needs_utf8(self) -> bool:
+        return self.sender.needs_utf8 or self.recipient.needs_utf8
+
+    def settle(self, outcome: Outcome) -> None:
+        self.flow.finish(self.index, outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds, and mails."""
+
+    reply_seconds: float
+    final_seconds: float  # the reply to the final dot
+    connect_seconds: float = 3.0  # TLS included
+    idle_seconds: float = 30.0
+    lifetime_seconds: float = 600.0
+    mails: int = 100  # a connection carries
+
+
+class Feeder(Protocol):
+    """Who supplies a connection with mails: the pool."""
+
+    def next_mail(self) -> Mail | None:
+        """None: nothing to send now."""
+
+    def give_back(self, mail: Mail) -> None:
+        """Take a mail again that was not begun, for another connection."""
+
+    def note_idle(self, connection: "SmtpConnection") -> None: ...
+
+    def note_closed(self, connection: "SmtpConnection") -> None: ...
+
+
+@dataclass(slots=True)
+class Extensions:
+    """What EHLO announced."""
+
+    pipelining: bool = False
+    size: bool = False
+    utf8: bool = False
+    starttls: bool = False
+    auth: frozenset[str] = field(default_factory=frozenset)
+
+
+class SmtpConnection(asyncio.Protocol):
+    """First asked step by step (see opening.py), then `start`ed and fed with mails."""
+
+    def __init__(self, limits: Limits, feeder: Feeder) -> None:
+        self.extensions = Extensions()
+        self.transport: asyncio.Transport | None = None
+        self._limits = limits
+        self._feeder = feeder
+        self._loop = asyncio.get_running_loop()
+        self._opened_at = self._loop.time()
+        self._unread = b""  # an incomplete line
+        self._earlier_lines: list[bytes] = []  # of a reply in several lines
+        self._reply_bytes = 0
+        self._is_opening = True
+        self._asked: asyncio.Future[list[Reply]] = self._loop.create_future()  # first for the greeting; empty: lost
+        self._expected: deque[Phase] = deque()  # phases whose replies are still to come, in order
+        self._unsent: deque[tuple[Phase, bytes]] = deque()  # commands that wait for those, without pipelining
+        self._entering: Mail | None = None  # its envelope is sent
+        self._is_settled = False  # the mail entering was refused; the rest of its replies say nothing more
+        self._awaiting: Mail | None = None  # its dot is sent
+        self._needs_reset = False
+        self._mails_begun = 0
+        self._is_kept = False  # it has carried a mail or idled: the server may be tired of it
+        self._tick_seconds = min(limits.reply_seconds, limits.final_seconds, limits.idle_seconds)
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self.is_closed = False
+
+    # Opening
+
+    async def ask(self, command: bytes | None) -> list[Reply]:
+        """Send a command (None: the greeting comes unasked) and wait for its reply, all its lines."""
+        if command is not None and not self.is_closed:
+            self._asked = self._loop.create_future()
+            self._write(command + b"\r\n")
+        replies = await self._asked
+        if not replies:
+            raise ConnectionResetError("the server closed the connection")
+        return replies
+
+    @property
+    def has_unread(self) -> bool:
+        """Bytes after the last reply: before TLS starts there must be none, or they were slipped in."""
+        return bool(self._unread or self._earlier_lines or self.is_closed)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
+
+    # Sending
+
+    def start(self) -> None:
+        """Opened, or woken while idle: take mails until there are none."""
+        self._is_opening = False
+        mail = self._take()
+        if mail is not None:
+            self._write(self._enter(mail))
+        elif self._may_take():
+            self._is_kept = True
+            self._wait(self._limits.idle_seconds)
+            self._feeder.note_idle(self)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Say goodbye where no reply is outstanding; abandon what is."""
+        if not self.is_closed and not self._expected:
+            self._write(b"QUIT\r\n")
+        self._lose("the connection was closed", is_orderly=True)
+
+    def _may_take(self) -> bool:
+        is_young = self._loop.time() - self._opened_at < self._limits.lifetime_seconds
+        return is_young and self._mails_begun < self._limits.mails
+
+    def _take(self) -> Mail | None:
+        while self._may_take():
+            mail = self._feeder.next_mail()
+            if mail is None or self.extensions.utf8 or not mail.needs_utf8:
+                return mail
+            mail.settle(Refused("the server does not take addresses beyond ASCII (no SMTPUTF8)"))
+        return None
+
+    def _enter(self, mail: Mail) -> bytes:
+        """The commands that announce a mail: all of them, or the first where the server wants to be asked singly."""
+        self._entering, self._is_settled = mail, False
+        self._mails_begun += 1
+        steps = [(Phase.RSET, b"RSET\r\n")] if self._needs_reset else []
+        self._needs_reset = False
+        steps += [
+            (Phase.MAIL, self._mail_command(mail)),
+            (Phase.RCPT, f"RCPT TO:<{mail.recipient.text}>\r\n".encode()),
+            (Phase.DATA, b"DATA\r\n"),
+        ]
+        if not self.extensions.pipelining:
+            self._unsent = deque(steps[1:])
+            steps = steps[:1]
+        for phase, _ in steps:
+            self._expect(phase)
+        return b"".join([command for _, command in steps])
+
+    def _mail_command(self, mail: Mail) -> bytes:
+        size = f" SIZE={len(mail.head) + len(mail.tail)}" if self.extensions.size else ""
+        utf8 = " SMTPUTF8" if mail.needs_utf8 else ""
+        return f"MAIL FROM:<{mail.sender.text}>{size}{utf8}\r\n".encode()
+
+    def _send_content(self, mail: Mail) -> None:
+        """The mail and, where the server pipelines, the envelope of the next behind it."""
+        self._awaiting, self._entering = mail, None
+        self._expect(Phase.DOT)
+        following = self._take() if self.extensions.pipelining else None
+        envelope = self._enter(following) if following is not None else b""
+        if len(mail.tail) <= JOINED_LIMIT_BYTES:
+            self._write(mail.head + mail.tail + envelope)
+        else:
+            self._write(mail.head)
+            self._write(mail.tail)
+            self._write(envelope)
+
+    def _write(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(data)
+
+    # Replies
+
+    def data_received(self, data: bytes) -> None:
+        if self._unread:
+            data = self._unread + data
+        *lines, self._unread = data.split(b"\n")
+        for line in lines:
+            if self.is_closed:
+                return
+            self._note_line(line)
+        if self._reply_bytes + len(self._unread) > REPLY_LIMIT_BYTES:
+            self._lose("the server's reply has no end")
+
+    def _note_line(self, line: bytes) -> None:
+        if not line[:3].isdigit():
+            self._lose("the server's reply is not SMTP")
+        elif line[3:4] == b"-":
+            self._earlier_lines.append(line)
+            self._reply_bytes += len(line)
+        elif self._is_opening:
+            self._answer([*self._earlier_lines, line])
+            self._end_reply()
+        else:
+            self._end_reply()
+            self._note_reply(int(line[:3]), line)
+
+    def _end_reply(self) -> None:
+        self._earlier_lines.clear()
+        self._reply_bytes = 0
+
+    def _answer(self, lines: list[bytes]) -> None:
+        if self._asked.done():
+            self._lose("the server spoke out of turn")
+        else:
+            self._asked.set_result([Reply.read(line) for line in lines])
+
+    def _note_reply(self, code: int, line: bytes) -> None:
+        if not self._expected:
+            self._lose("the server closed the idle connection")
+            return
+        phase = self._expected.popleft()
+        if phase is Phase.DOT:
+            self._note_end(code, line)
+        else:
+            self._note_envelope(phase, code, line)
+        if self.is_closed:
+            return
+        if self._expected:
+            self._wait(self._limits.final_seconds if self._expected[0] is Phase.DOT else self._limits.reply_seconds)
+        else:
+            self.start()
+
+    def _note_end(self, code: int, line: bytes) -> None:
+        """The reply to a dot. After the lone dot that ends a refused mail there is nobody to tell."""
+        mail, self._awaiting = self._awaiting, None
+        if mail is None:
+            return
+        self._is_kept = True
+        if 200 <= code < 300:
+            mail.settle(Accepted(_queue_id(line)))
+        elif 400 <= code < 600:
+            self._settle(mail, Phase.DOT, line)
+        else:
+            self._awaiting = mail
+            self._lose(f"the server answered {code} to {Phase.DOT}")
+
+    def _note_envelope(self, phase: Phase, code: int, line: bytes) -> None:
+        mail = self._entering
+        assert mail is not None
+        if phase is Phase.DATA:
+            self._note_go_ahead(mail, code, line)
+        elif not 200 <= code < 300 and phase is not Phase.RSET:
+            self._refuse(mail, phase, code, line)
+        elif self._unsent:
+            phase, command = self._unsent.popleft()
+            self._expect(phase)
+            self._write(command)
+
+    def _note_go_ahead(self, mail: Mail, code: int, line: bytes) -> None:
+        if code != 354:
+            self._refuse(mail, Phase.DATA, code, line)
+        elif self._is_settled:  # the server takes a mail whose only recipient it refused: give it none
+            self._entering = None
+            self._expect(Phase.DOT)
+            self._write(b".\r\n")
+        else:
+            self._send_content(mail)
+
+    def _refuse(self, mail: Mail, phase: Phase, code: int, line: bytes) -> None:
+        """The first refusal of an envelope is its outcome; with its last reply the mail is done with."""
+        if not self._is_settled:
+            self._is_settled = True
+            if code == 421 and self._may_give_back(mail):
+                self._entering = None
+                self._feeder.give_back(mail)
+                self._lose("the server closed the connection")
+                return
+            self._settle(mail, phase, line)
+        if not self._expected:
+            self._unsent.clear()
+            self._entering = None
+            self._needs_reset = True
+
+    def _settle(self, mail: Mail, phase: Phase, line: bytes) -> None:
+        verdict, is_usable = judge(phase, Reply.read(line))
+        mail.settle(verdict)
+        if not is_usable:
+            if mail is self._entering:
+                self._entering = None
+            self._lose(verdict.reason)
+
+    def _expect(self, phase: Phase) -> None:
+        if not self._expected:
+            self._wait(self._limits.final_seconds if phase is Phase.DOT else self._limits.reply_seconds)
+        self._expected.append(phase)
+
+    # The end
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose("the server closed the connection" if exc is None else f"the connection broke: {exc}")
+
+    def _lose(self, reason: str, *, is_orderly: bool = False) -> None:
+        """Close, and say what is known of the mails in motion.
+
+        After the dot the server may have taken the mail; before it, it cannot have. What is not yet written is not
+        written any more, unless in order.
+        """
+        if self.is_closed:
+            return
+        self.is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._asked.done():
+            self._asked.set_result([])
+        if self.transport is not None:
+            self.transport.close() if is_orderly else self.transport.abort()
+        if self._awaiting is not None:
+            self._awaiting.settle(Unknown(f"{reason}; the mail had been sent"))
+        if self._entering is not None and not self._is_settled:
+            if self._may_give_back(self._entering):
+                self._feeder.give_back(self._entering)
+            else:
+                self._entering.settle(Retry(f"{reason}; the mail had not been sent"))
+        self._feeder.note_closed(self)
+
+    def _may_give_back(self, mail: Mail) -> bool:
+        """A server may close any kept connection, as mails end or while it idles: no fault, and no attempt of the mail.
+
+        Once only, so that a server that takes connections and no mail is told apart.
+        """
+        if not self._is_kept or mail.was_given_back:
+            return False
+        mail.was_given_back = True
+        return True
+
+    # Time
+
+    def _wait(self, seconds: float) -> None:
+        """The next reply is due by then. The timer looks at the deadline when it rings, and is not moved with it."""
+        self._deadline = self._loop.time() + seconds
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._tick_seconds, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        left = self._deadline - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(min(left, self._tick_seconds), self._ring)
+        elif self._expected:
+            self._lose(f"no reply to {self._expected[0]} in time")
+        else:
+            self.close()  # idle
+
+
+def _queue_id(line: bytes) -> str:
+    """`250 2.0.0 Ok: queued as 4F1C2A`: the server's own name for the mail, as far as it is one word at the end."""
+    return line.rstrip().rpartition(b" ")[2].decode("ascii", "replace")[:120]

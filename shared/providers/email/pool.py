@@ -1,0 +1,142 @@
+"""The connections of one SMTP account: opened as mails wait, fed in turn, closed when idle."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from shared.domain.outcome import AccountFault, Outcome, Retry
+from shared.providers.email.connection import Mail, SmtpConnection
+from shared.providers.email.hosts import NoConnection, SmtpHost
+from shared.providers.email.opening import Opener
+from shared.providers.flow import Flow, Turns
+
+COOL_DOWN_SECONDS: Final = 60.0
+"""After a server refused a further connection we ask for no more, and after a host failed we begin with the one that
+worked, for so long."""
+
+MailFlow = Flow[Mail, Outcome]
+
+
+class SmtpPool:
+    """Feeds its connections; belongs to one event loop."""
+
+    def __init__(self, hosts: Sequence[SmtpHost], opener: Opener, *, connections: int) -> None:
+        self._hosts = hosts
+        self._opener = opener
+        self._most = connections
+        self._turns = Turns[Mail, Outcome]()
+        self._given_back: deque[Mail] = deque()
+        self._open: set[SmtpConnection] = set()
+        self._idle: list[SmtpConnection] = []
+        self._opening: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._ceiling_until = 0.0
+        self._good_host = 0
+        self._good_host_until = 0.0
+        self._is_closed = False
+
+    def submit(self, flow: MailFlow) -> None:
+        self._turns.join(flow)
+        self._serve()
+
+    async def aclose(self) -> None:
+        """Mails in motion get the outcome that a closed connection leaves them; the rest may be tried again."""
+        self._is_closed = True
+        for task in self._opening:
+            task.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
+        for connection in list(self._open):
+            connection.close()
+        self._fail_waiting(Retry("the adapter was closed"))
+
+    # What a connection asks of its feeder
+
+    def next_mail(self) -> Mail | None:
+        if self._given_back:
+            return self._given_back.popleft()
+        work = self._turns.take()
+        if work is None:
+            return None
+        flow, index, mail = work
+        mail.flow, mail.index = flow, index
+        return mail
+
+    def give_back(self, mail: Mail) -> None:
+        self._given_back.append(mail)
+
+    def note_idle(self, connection: SmtpConnection) -> None:
+        self._idle.append(connection)
+
+    def note_closed(self, connection: SmtpConnection) -> None:
+        if connection not in self._open:
+            return  # it never got beyond opening
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._serve()
+
+    # Opening
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._given_back) + self._turns.waiting
+
+    def _serve(self) -> None:
+        """Wake idle connections and open new ones: as many as there are mails, up to the limit."""
+        if self._is_closed:
+            self._fail_waiting(Retry("the adapter was closed"))
+            return
+        while self._idle and self._waiting:
+            self._idle.pop().start()
+        has_some = bool(self._open or self._opening)
+        if has_some and self._loop.time() < self._ceiling_until:
+            return
+        room = self._most - len(self._open) - len(self._opening)
+        for _ in range(min(room, self._waiting - len(self._opening))):
+            self._opening.add(self._loop.create_task(self._add_connection()))
+
+    async def _add_connection(self) -> None:
+        this_task = asyncio.current_task()
+        assert this_task is not None
+        try:
+            connection = await self._open_first_good()
+        except NoConnection as error:
+            self._opening.discard(this_task)
+            self._note_failure(error.outcome)
+        else:
+            self._opening.discard(this_task)
+            self._open.add(connection)
+            connection.start()
+
+    async def _open_first_good(self) -> SmtpConnection:
+        """Hosts in their order, beginning with the last that worked. Raises NoConnection.
+
+        An account fault counts only where every host has one: a host that is down may be the one that is right.
+        """
+        is_remembered = self._loop.time() < self._good_host_until
+        first = self._good_host if is_remembered else 0
+        fault: NoConnection | None = None
+        for number in [first, *(number for number in range(len(self._hosts)) if number != first)]:
+            try:
+                connection = await self._opener.open(self._hosts[number], self)
+            except NoConnection as error:
+                if fault is None or isinstance(fault.outcome, AccountFault):
+                    fault = error
+            else:
+                if number != self._good_host or not is_remembered:
+                    self._good_host, self._good_host_until = number, self._loop.time() + COOL_DOWN_SECONDS
+                return connection
+        assert fault is not None
+        raise fault
+
+    def _note_failure(self, outcome: AccountFault | Retry) -> None:
+        """One connection less is no matter for the mails while another lives."""
+        if self._open or self._opening:
+            self._ceiling_until = self._loop.time() + COOL_DOWN_SECONDS
+        else:
+            self._fail_waiting(outcome)
+
+    def _fail_waiting(self, outcome: AccountFault | Retry) -> None:
+        while (mail := self.next_mail()) is not None:
+            mail.settle(outcome)
