@@ -1,0 +1,109 @@
+"""Imports beside each other and beside other writers: nothing doubled, nothing lost, totals exact."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+
+from shared.domain.contacts.progress import ImportState
+from tests.integration.contacts.conftest import Desk, Rows, people
+from tests.processes import wait_until
+
+
+async def test_two_files_with_the_same_people(desk: Desk) -> None:
+    """Overlapping users and topics, in opposite order."""
+    forwards = desk.file(*people(range(60), topics="news;sport"), name="forwards.csv")
+    backwards = desk.file(*people(range(79, 19, -1), topics="sport;offers"), name="backwards.csv")
+
+    first, second = await asyncio.gather(desk.bring_in(forwards, page_rows=7), desk.bring_in(backwards, page_rows=11))
+
+    holdings = desk.holdings()  # asserts that totals are exact
+    assert len(holdings["users"]) == 80
+    assert len(holdings["subscriptions"]) == 2 * (60 + 80 + 60)
+    assert first.users_created + second.users_created == 80
+    assert first.subscriptions_created + second.subscriptions_created == len(holdings["subscriptions"])
+    assert first.bad_total + second.bad_total == 0
+
+
+async def test_one_file_imported_by_several_at_once(desk: Desk) -> None:
+    """They share the work: each row is counted once."""
+    file = desk.file(*people(range(60)))
+    done = await asyncio.gather(*(desk.bring_in(file, page_rows=7) for _ in range(3)))
+    assert {progress.state for progress in done} == {ImportState.FINISHED}
+    assert desk.ask("SELECT rows_total, users_created, passes FROM contact_imports") == [(60, 60, 1)]
+    assert len(desk.holdings()["subscriptions"]) == 120
+
+
+async def test_an_address_taken_while_its_page_is_merged(desk: Desk) -> None:
+    """Planned as free, found taken when it is written: the page is planned again."""
+    async with someone_else(desk) as other:
+        await other.execute("INSERT INTO users (project_seq, id) VALUES (%s, 'first')", [desk.factory.project_seq])
+        await other.execute(
+            "INSERT INTO targets (project_seq, id, user_seq, channel, identifier)"
+            " SELECT project_seq, 't', seq, 'email', 'anna@example.com' FROM users WHERE id = 'first'"
+        )
+        importing = asyncio.create_task(
+            desk.bring_in(desk.file("user_id,email,topics", "anna,anna@example.com,news", "bob,bob@example.com,news"))
+        )
+        await until_it_waits(desk)
+        await other.commit()
+
+    done = await importing
+    assert list(await desk.faults(done)) == [2]
+    assert desk.ask("SELECT id FROM users ORDER BY id") == [("bob",), ("first",)]
+    assert (done.users_created, done.targets_created, done.subscriptions_created) == (1, 1, 1)
+
+
+async def test_a_target_deleted_while_its_page_is_merged(desk: Desk) -> None:
+    """Planned as existing, found gone when it is subscribed: the page is planned again."""
+    await desk.bring_in(desk.file("user_id,email", "anna,anna@example.com"))
+    async with someone_else(desk) as other:
+        await other.execute("DELETE FROM targets")
+        importing = asyncio.create_task(desk.bring_in(desk.file("user_id,email,topics", "anna,anna@example.com,news")))
+        await until_it_waits(desk)
+        await other.commit()
+
+    done = await importing
+    assert (done.targets_created, done.subscriptions_created) == (1, 1)
+    assert desk.holdings()["subscriptions"] == [("news", "anna@example.com", "email")]
+
+
+async def test_a_subscriber_created_while_its_page_is_merged(desk: Desk) -> None:
+    """The topic is locked first, so its total counts both."""
+    desk.factory.audience(2, channel="email")
+    topic = desk.factory.topic("news")
+    async with someone_else(desk) as other:
+        await other.execute("UPDATE topics SET email_total = email_total + 1")
+        await other.execute(
+            "INSERT INTO subscribers (project_seq, id, topic_seq, target_seq, channel)"
+            " SELECT project_seq, 's', %s, seq, channel FROM targets WHERE id = 'person-1'",
+            [topic],
+        )
+        importing = asyncio.create_task(
+            desk.bring_in(desk.file("email,topics", "person1@example.com,news", "person2@example.com,news"))
+        )
+        await until_it_waits(desk)
+        await other.commit()
+
+    assert (await importing).subscriptions_created == 1
+    assert desk.ask("SELECT email_total FROM topics") == [(2,)]
+    assert len(desk.holdings()["subscriptions"]) == 2
+
+
+@asynccontextmanager
+async def someone_else(desk: Desk) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
+    """Another writer in the middle of a transaction."""
+    url = desk.factory.settings.require_database_url()
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        yield connection
+
+
+async def until_it_waits(desk: Desk) -> None:
+    def blocked() -> Rows:
+        return desk.ask(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'tidings-test' AND wait_event_type = 'Lock'"
+        )
+
+    await asyncio.to_thread(wait_until, lambda: bool(blocked()))
