@@ -138,8 +138,8 @@ def test_a_role_that_exits_before_it_is_ready_is_an_error_in_its_own_words(super
         supervisor.await_ready()
 
 
-def test_a_role_that_never_gets_ready_is_an_error(supervisor: Supervisor) -> None:
-    supervisor.start(Role("api", "deaf", ("api", "/dev/null"), is_ready=lambda: False))
+def test_a_role_that_never_gets_ready_is_an_error(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.start(Role("api", "deaf", ("api", str(tmp_path / "notes")), is_ready=lambda: False))
     with pytest.raises(EngineError, match="api does not get ready"):
         supervisor.await_ready(timeout_seconds=0.1)
 
