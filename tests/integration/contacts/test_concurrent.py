@@ -69,21 +69,34 @@ async def test_a_target_deleted_while_its_page_is_merged(desk: Desk) -> None:
     assert desk.holdings()["subscriptions"] == [("news", "anna@example.com", "email")]
 
 
+async def test_a_target_given_another_address_while_its_page_is_merged(desk: Desk) -> None:
+    """It is no longer who is to be subscribed."""
+    await desk.bring_in(desk.file("user_id,email", "anna,anna@example.com"))
+    async with someone_else(desk) as other:
+        await other.execute("UPDATE targets SET identifier = 'new@example.com'")
+        importing = asyncio.create_task(desk.bring_in(desk.file("user_id,email,topics", "anna,anna@example.com,news")))
+        await until_it_waits(desk)
+        await other.commit()
+
+    assert (await importing).targets_created == 1
+    assert desk.holdings()["subscriptions"] == [("news", "anna@example.com", "email")]
+
+
 async def test_a_subscriber_created_while_its_page_is_merged(desk: Desk) -> None:
-    """The topic is locked first, so its total counts both."""
+    """Both lock the topic before they write subscribers: neither waits for the other in a circle."""
     desk.factory.audience(2, channel="email")
     topic = desk.factory.topic("news")
     async with someone_else(desk) as other:
         await other.execute("UPDATE topics SET email_total = email_total + 1")
+        importing = asyncio.create_task(
+            desk.bring_in(desk.file("email,topics", "person1@example.com,news", "person2@example.com,news"))
+        )
+        await until_it_waits(desk)
         await other.execute(
             "INSERT INTO subscribers (project_seq, id, topic_seq, target_seq, channel)"
             " SELECT project_seq, 's', %s, seq, channel FROM targets WHERE id = 'person-1'",
             [topic],
         )
-        importing = asyncio.create_task(
-            desk.bring_in(desk.file("email,topics", "person1@example.com,news", "person2@example.com,news"))
-        )
-        await until_it_waits(desk)
         await other.commit()
 
     assert (await importing).subscriptions_created == 1

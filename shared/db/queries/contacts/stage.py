@@ -128,7 +128,7 @@ async def stage_rows(connection: HotConnection, seq: int, rows: Sequence[Contact
     """Store the next rows of the file with their faults. Rows that are staged already are passed over."""
     progress = await lock_import(connection, seq)
     fresh = [row for row in rows if row.line > progress.staged_to]
-    if progress.state is not ImportState.STAGING or not fresh:
+    if not fresh:
         return progress
     contacts = [row for row in fresh if isinstance(row, Contact)]
     faults = [row for row in fresh if isinstance(row, Fault)]
