@@ -12,8 +12,8 @@ from shared.domain.outcome import AccountFault, Outcome, Retry, Unknown
 from shared.providers.contract import Account, Adapter
 from workers.window import Window
 
-CLEAN_SECONDS = 1.0
-"""How long without throttling before the limit grows again."""
+PERIOD_SECONDS = 1.0
+"""How long answers are counted before the limit is changed by them."""
 
 REFUSALS_THAT_HOLD = 5
 """Throttled answers in a row, none accepted between, after which the account waits as long as the provider said.
@@ -24,33 +24,36 @@ A single 503 among thousands of acceptances delays its own recipient; a quota th
 
 @dataclass(slots=True)
 class Pace:
-    """Recipients in flight that a provider kind takes: halved on throttling, growing back step by step."""
+    """Recipients in flight that a provider kind takes, judged once per period by the share of answers that were
+    throttled or never came: halved above a twentieth, else grown by a twentieth of the most.
+    """
 
     window: Window
     kind: str
     most: int
     limit: int = 0
-    changed_at: float = field(default_factory=time.monotonic)
+    answers: int = 0  # in this period
+    refusals: int = 0  # of them: throttled, or no answer
+    period_ends_at: float = field(default_factory=lambda: time.monotonic() + PERIOD_SECONDS)
 
     def __post_init__(self) -> None:
         self.limit = self.most
         self.window.set_limit(self.kind, self.limit)
 
-    def slow_down(self) -> None:
-        """Halve, at most once per CLEAN_SECONDS: one burst of refusals is one signal."""
+    def note(self, *, answers: int, refusals: int) -> None:
+        """Count what came back; at the end of a period, judge it."""
+        self.answers += answers
+        self.refusals += refusals
         now = time.monotonic()
-        if now - self.changed_at < CLEAN_SECONDS and self.limit < self.most:
+        if now < self.period_ends_at:
             return
-        self._change(max(1, self.limit // 2), now)
-
-    def speed_up(self) -> None:
-        now = time.monotonic()
-        if self.limit < self.most and now - self.changed_at >= CLEAN_SECONDS:
-            self._change(min(self.most, self.limit + max(1, self.most // 20)), now)
-
-    def _change(self, limit: int, now: float) -> None:
-        self.limit, self.changed_at = limit, now
-        self.window.set_limit(self.kind, limit)
+        if self.refusals * 20 > self.answers:
+            self.limit = max(1, self.limit // 2)
+        else:
+            self.limit = min(self.most, self.limit + max(1, self.most // 20))
+        self.window.set_limit(self.kind, self.limit)
+        self.answers = self.refusals = 0
+        self.period_ends_at = now + PERIOD_SECONDS
 
 
 @dataclass(slots=True)
@@ -72,12 +75,12 @@ class OpenAccount:
         """Learn from an outcome that was not an acceptance."""
         match outcome:
             case Retry(scope="provider"):
-                self.pace.slow_down()
+                self.pace.note(answers=0, refusals=1)
                 self.refusals += 1
                 if self.refusals >= REFUSALS_THAT_HOLD:
                     self.held_until = max(self.held_until, time.monotonic() + (outcome.after_seconds or 0.0))
             case Unknown():
-                self.pace.slow_down()
+                self.pace.note(answers=0, refusals=1)
             case AccountFault():
                 self.is_faulty = True
                 self.held_until = time.monotonic() + fault_retry_seconds

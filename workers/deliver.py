@@ -176,7 +176,7 @@ class Deliverer:
                 add(batch, (seqs[index], requests[index].identifier, Unknown("the adapter gave no outcome")))
             in_flight.dec(len(requests))
         metrics.PROVIDER_SECONDS.labels(batch.queue.kind).observe(time.monotonic() - began)
-        account.pace.speed_up()
+        account.pace.note(answers=len(requests), refusals=0)
 
     def _add_all(
         self, batch: OpenBatch, seqs: Sequence[int], requests: Sequence[SendRequest], outcome: Outcome

@@ -102,6 +102,12 @@ def _read_mapping(entries: Sequence[str]) -> dict[str, Field]:
     return mapping
 
 
+def import_into(settings: Settings, project_id: str, path: Path) -> Outcome:
+    """Import a file of the standard layout; topics are created, bad rows listed beside the file."""
+    file = ContactFile(path, path.name, Layout(), creates_topics=True)
+    return run_async(_into_database(settings, project_id, file, path.with_suffix(".errors.csv")))
+
+
 async def _into_database(settings: Settings, project_id: str | None, file: ContactFile, error_path: Path) -> Outcome:
     async with in_project(settings, project_id or settings.api_project) as (_session, row):
         project = ProjectIdentity(ProjectSeq(row.seq), row.id, row.mask_credentials)

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from shared.cli import configuration, contacts, database, doctor, messages, projects, roles, send, up
+from shared.cli import configuration, contacts, database, demo, doctor, messages, projects, roles, send, up
 from shared.cli.exits import exit_code
 from shared.cli.output import complain
 from shared.errors import TidingsError
@@ -26,6 +26,7 @@ def _add_commands() -> None:
     """In the order in which help lists them."""
     command, group = app.command, app.add_typer
     command("up", epilog="Example: tidings up --port 8090 --workers 4", rich_help_panel=RUNNING)(up.start_all)
+    command("demo", epilog="Example: tidings demo --keep", rich_help_panel=RUNNING)(demo.run_demo)
     command("api", epilog="Example: tidings api --host 0.0.0.0 --port 8080", rich_help_panel=RUNNING)(roles.run_api)
     command("worker", epilog="Example: tidings worker --queues 'fan_out,email.*'", rich_help_panel=RUNNING)(
         roles.run_worker

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -117,11 +118,12 @@ def watch_until_finished(client: Client, message_ids: Sequence[str]) -> dict[str
             )
         titles[message_id] = f"{message_id} {headline(message)}"
 
-    def fetch(message_id: str) -> MessageProgress:
-        return MessageProgress.read(client.get(f"/tidings/messages/{message_id}/progress"))
-
     with Board() as board:
-        return watch_messages(titles, fetch, board=board)
+        return watch_messages(titles, partial(fetch_progress, client), board=board)
+
+
+def fetch_progress(client: Client, message_id: str) -> MessageProgress:
+    return MessageProgress.read(client.get(f"/tidings/messages/{message_id}/progress"))
 
 
 def exit_code_of(finished: Sequence[MessageProgress]) -> int:

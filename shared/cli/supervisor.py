@@ -72,6 +72,14 @@ class Supervisor:
         process = self._children[name].process
         return process.pid if _exit_status(process) is None else None
 
+    def processes_of(self, name: str) -> list[int]:
+        """The role's process and its children; empty while it is not running."""
+        leader = self.process_id(name)
+        if leader is None:
+            return []
+        children = Path(f"/proc/{leader}/task/{leader}/children").read_text()
+        return [leader, *map(int, children.split())]
+
     def start(self, role: Role) -> None:
         """Start a role, or start it again under the same name after it was killed."""
         earlier = self._children.get(role.name)

@@ -13,8 +13,8 @@ import pytest
 
 from shared.cli.local_roles import scheduler_role, worker_role
 from shared.cli.system import Plan, System
+from shared.cli.verdict import Verdict, judge
 from tests.factories import Factory
-from tests.flow.invariants import Verdict, judge
 
 WINDOW = 16
 """W: recipients a worker process may have in flight, and so the bound of copies for each kill."""

@@ -5,13 +5,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 import pytest
 import redis
 
-from shared.cli.supervisor import Supervisor
 from tests.flow.conftest import WINDOW, Installation
 
 RECIPIENTS = 2_000
@@ -34,23 +32,15 @@ def audience(installation: Installation) -> str:
     return prefix
 
 
-def _in_flight(connection: "psycopg.Connection[tuple[object, ...]]", process_ids: set[int]) -> int:
+def _in_flight(connection: "psycopg.Connection[tuple[object, ...]]", process_ids: list[int]) -> int:
     """Marked recipients without an outcome in the hands of these processes."""
     row = connection.execute(
         "SELECT coalesce(sum(attempted_to - recorded_total), 0) FROM batches"
         " WHERE state = 'claimed' AND split_part(claimed_by, '/', 2)::int = ANY(%s)",
-        [list(process_ids)],
+        [process_ids],
     ).fetchone()
     assert row is not None
     return int(str(row[0]))
-
-
-def _processes_of(supervisor: Supervisor, name: str) -> set[int]:
-    """The worker's main process and its children."""
-    main = supervisor.process_id(name)
-    assert main is not None
-    children = Path(f"/proc/{main}/task/{main}/children").read_text()
-    return {main, *map(int, children.split())}
 
 
 def _kill_holding_worker(installation: Installation, name: str, run: int, *, pause_seconds: float) -> bool:
@@ -61,7 +51,7 @@ def _kill_holding_worker(installation: Installation, name: str, run: int, *, pau
     supervisor = installation.system.supervisor
     with installation.factory.connect() as connection:
         while True:
-            process_ids = _processes_of(supervisor, name)
+            process_ids = supervisor.processes_of(name)
             if _in_flight(connection, process_ids):
                 break
             if _is_finished(installation, run):

@@ -1,4 +1,4 @@
-"""The judge of every flow test: what the providers accepted, held against what the ledger says."""
+"""The verdict on a finished run: what the simulator accepted, held against what the ledger says."""
 
 import json
 from collections import Counter
@@ -10,23 +10,31 @@ import psycopg
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`violations`: sentences, none when all is well. `copies`: what providers accepted beyond the first."""
+    """`violations`: sentences, none when all is well."""
 
     planned: int
     sent: int
-    copies: int
-    resends: int
+    failed: int
+    unknown: int
+    resends: int  # sent again though the first may have arrived: possible copies, as the ledger has them
+    accepted: int  # recipients the simulator accepted at least once
+    copies: int  # what it accepted beyond the first
+    seconds: float  # from accepted by us to finished
     violations: list[str] = field(default_factory=list)
 
 
-def judge(connection: "psycopg.Connection[tuple[object, ...]]", record: Path, run: int) -> Verdict:
+def judge(
+    connection: "psycopg.Connection[tuple[object, ...]]", record: Path, run: int, *, title: str | None = None
+) -> Verdict:
     """Hold one finished run against the simulator's record; both are read from end to end.
+
+    `title` (subject or title of the message) tells its entries from those of other messages to the same people.
 
     Checked: every planned recipient has one final state and no open batch is left; what the ledger calls sent was
     accepted and what it calls anything else but failed or unknown was not; a second copy has a resend on file;
     totals are the ledger's own counts; the message finished.
     """
-    accepted = _accepted(record)
+    accepted = _accepted(record, title)
     ledger = _ledger(connection, run)
     progress = _progress(connection, run)
     open_recipients = _number(
@@ -39,8 +47,12 @@ def judge(connection: "psycopg.Connection[tuple[object, ...]]", record: Path, ru
     return Verdict(
         planned=progress["planned"],
         sent=progress["sent"],
-        copies=sum(max(0, accepted[address] - 1) for address in ledger),
+        failed=progress["failed"] + progress["expired"],
+        unknown=progress["unknown"],
         resends=progress["resends"],
+        accepted=sum(1 for address in ledger if accepted[address]),
+        copies=sum(max(0, accepted[address] - 1) for address in ledger),
+        seconds=progress["milliseconds"] / 1000,
         violations=violations,
     )
 
@@ -51,10 +63,11 @@ class _Row:
     resends: int
 
 
-def _accepted(record: Path) -> Counter[str]:
+def _accepted(record: Path, title: str | None) -> Counter[str]:
     """Copies by address."""
     with record.open() as lines:
-        return Counter(json.loads(line)["recipient"] for line in lines)
+        entries = (json.loads(line) for line in lines)
+        return Counter(entry["recipient"] for entry in entries if title is None or entry["title"] == title)
 
 
 def _ledger(connection: "psycopg.Connection[tuple[object, ...]]", run: int) -> dict[str, _Row]:
@@ -70,10 +83,11 @@ _PROGRESS = ("planned", "batches_left", "sent", "failed", "skipped", "cancelled"
 
 
 def _progress(connection: "psycopg.Connection[tuple[object, ...]]", run: int) -> dict[str, int]:
-    columns = ", ".join([*_PROGRESS, "(finished_at IS NOT NULL)::int"])
+    milliseconds = "coalesce(extract(epoch FROM finished_at - started_at) * 1000, 0)::int"
+    columns = ", ".join([*_PROGRESS, "(finished_at IS NOT NULL)::int", milliseconds])
     row = connection.execute(f"SELECT {columns} FROM message_progress WHERE run = %s".encode(), [run]).fetchone()  # noqa: S608
     assert row is not None, "the run is not known"
-    return dict(zip((*_PROGRESS, "finished"), (int(str(value)) for value in row), strict=True))
+    return dict(zip((*_PROGRESS, "finished", "milliseconds"), (int(str(value)) for value in row), strict=True))
 
 
 def _judge_totals(progress: dict[str, int], ledger: dict[str, _Row], open_recipients: int) -> list[str]:
