@@ -90,7 +90,7 @@ async def test_a_subscriber_created_while_its_page_is_merged(desk: Desk, monkeyp
     desk.factory.audience(2, channel="email")
     topic = desk.factory.topic("news")
     async with someone_else(desk) as other:
-        await other.execute("UPDATE topics SET email_total = email_total + 1")
+        await other.execute("SELECT FROM topics FOR NO KEY UPDATE")
         importing = asyncio.create_task(
             desk.bring_in(desk.file("email,topics", "person1@example.com,news", "person2@example.com,news"))
         )
@@ -100,6 +100,7 @@ async def test_a_subscriber_created_while_its_page_is_merged(desk: Desk, monkeyp
             " SELECT project_seq, 's', %s, seq, channel FROM targets WHERE id = 'person-1'",
             [topic],
         )
+        await other.execute("UPDATE topics SET email_total = email_total + 1")
         await other.commit()
 
     assert (await importing).subscriptions_created == 1
