@@ -10,7 +10,7 @@ from tests.benchmarks.options import Options, Sizes
 from tests.benchmarks.running_peers import create_ledger, peer_kinds, running_peer
 from tests.benchmarks.servers import Servers
 from tests.benchmarks.sinks import SinkPrograms, build_sinks, running_sinks
-from tests.benchmarks.subject import Delivered, Subject
+from tests.benchmarks.subject import CONNECTIONS_TOTAL, Delivered, Subject
 from tests.benchmarks.tidings import running_tidings
 
 LATENCIES_MS = (0, 50)
@@ -104,5 +104,6 @@ def _judge(section: Section) -> None:
     ]
     section.notes.append(
         "All subjects are up for the whole time and take turns; CPU counts their processes, Postgres and Redis, not "
-        "the sinks. Peers are given fewer recipients, for runs of about the same length."
+        "the sinks. Peers are given fewer recipients, for runs of about the same length. "
+        f"Tidings and the tuned peer may each hold {CONNECTIONS_TOTAL} SMTP connections."
     )

@@ -45,15 +45,24 @@ class Installation:
         return {"X-Appwrite-Project": PROJECT_ID, "X-Appwrite-Key": self.key}
 
     @contextmanager
-    def running(self, roles: Mapping[str, Sequence[str]], sinks: Sinks | None = None) -> Iterator["RunningRoles"]:
-        """`roles`: module to its arguments. Provider traffic goes to the sinks; without them there should be none.
+    def running(
+        self,
+        roles: Mapping[str, Sequence[str]],
+        sinks: Sinks | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> Iterator["RunningRoles"]:
+        """`roles`: module to its arguments; `variables`: settings on top of the defaults.
+
+        Provider traffic goes to the sinks; without them there should be none.
 
         Raises EngineError with the API's last words when it does not get ready.
         """
         port = choose_port()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDINGS_")}
         supervisor = Supervisor(
-            self.servers.directory / "logs", inherited | self._variables(port, sinks), on_event=print
+            self.servers.directory / "logs",
+            inherited | self._variables(port, sinks) | dict(variables or {}),
+            on_event=print,
         )
         running = RunningRoles(self, supervisor, tuple(roles), f"http://127.0.0.1:{port}")
         readiness = {"api": partial(answers_ok, f"{running.address}/ready")}

@@ -20,7 +20,7 @@ from tests.benchmarks.figures import WrongResult
 from tests.benchmarks.peers.ledger import Base
 from tests.benchmarks.servers import Servers
 from tests.benchmarks.sinks import Sinks
-from tests.benchmarks.subject import Delivered
+from tests.benchmarks.subject import CONNECTIONS_TOTAL, Delivered
 
 PATIENCE_SECONDS = 120.0
 QUIET = ("--loglevel", "warning")
@@ -38,7 +38,7 @@ class PeerKind:
 
 def peer_kinds(cores: int) -> tuple[PeerKind, PeerKind]:
     """The usual way, and its best tuning."""
-    threads = max(1, 100 // cores)
+    threads = max(1, CONNECTIONS_TOTAL // cores)
     return (
         PeerKind("Celery, usual", "usual", 8, 1, ("--pool", "prefork", "--concurrency", str(cores))),
         # one interpreter has one lock: 100 threads over as many processes as there are cores beat 100 in one

@@ -5,6 +5,9 @@ from typing import Protocol
 
 from shared.domain.status import Channel
 
+CONNECTIONS_TOTAL = 100
+"""Connections to the SMTP server that Tidings and the tuned peer may each hold, all their processes together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivered:

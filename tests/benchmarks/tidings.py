@@ -16,7 +16,7 @@ from tests.benchmarks.figures import WrongResult
 from tests.benchmarks.installation import Installation, RunningRoles
 from tests.benchmarks.peers.content import BODY, SENDER, SUBJECT
 from tests.benchmarks.sinks import Sinks
-from tests.benchmarks.subject import Delivered
+from tests.benchmarks.subject import CONNECTIONS_TOTAL, Delivered
 
 PATIENCE_SECONDS = 600.0
 POLL_SECONDS = 0.02
@@ -72,7 +72,8 @@ def running_tidings(
 ) -> Iterator[Tidings]:
     """API, workers and scheduler until the block ends. They are ready when their first run is over."""
     roles = {"api": (), "workers": ("--concurrency", str(worker_processes)), "scheduler": ()}
-    with installation.running(roles, sinks) as running:
+    connections = {"TIDINGS_SMTP_CONNECTIONS": str(max(1, CONNECTIONS_TOTAL // worker_processes))}
+    with installation.running(roles, sinks, connections) as running:
         _create_providers(running, sinks)
         yield Tidings(running, sinks, least_total)
 
