@@ -42,6 +42,7 @@ async def count_due_batches(connection: HotConnection, queue: str, *, limit: int
     cursor = await connection.execute(
         "SELECT count(*) FROM"
         " (SELECT FROM batches WHERE state = 'due' AND queue = %s AND due_at <= now() LIMIT %s) AS due",
+        [queue, limit],
     )
     row = await cursor.fetchone()
     assert row is not None

@@ -1,4 +1,4 @@
-"""Recovering claims whose lease ran out: what was marked and has no outcome is unknown, the rest was surely not sent."""
+"""Recovering claims whose lease ran out: what was marked and has no outcome is unknown, the rest was not sent."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
