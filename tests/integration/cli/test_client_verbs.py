@@ -1,0 +1,335 @@
+"""The commands that call an API, and `tidings import`, as a terminal sees them."""
+
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from deploy.embedded import choose_port
+from shared.cli.connection import Connection, write_connection
+from shared.settings import Settings
+from tests.factories import Factory
+from tests.integration.api.conftest import Caller, make_caller, run_api
+from tests.integration.cli.conftest import Finished, Tidings
+from tests.processes import wait_until
+
+DONE, FAILED, USAGE, PARTLY, NOT_REACHABLE = 0, 1, 2, 3, 4
+
+CONTACTS = "user_id,name,email,topics\nanna,Anna,anna@example.com,news\nbob,Bob,bob@example.com,news\n"
+
+
+@pytest.fixture
+def caller(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
+    """An API with a project, named by TIDINGS_API_* variables."""
+    for running in run_api(settings.model_copy(update={"port": 0})):
+        caller = make_caller(running)
+        monkeypatch.setenv("TIDINGS_API_ENDPOINT", caller.endpoint)
+        monkeypatch.setenv("TIDINGS_API_PROJECT", caller.project_id)
+        monkeypatch.setenv("TIDINGS_API_KEY", caller.key)
+        # what the API's thread logs would stand between the lines of the command
+        with caller.session, capture_logs():
+            yield caller
+
+
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """What stands before `|`."""
+    return lambda text: monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+@contextmanager
+def pipeline(caller: Caller, **counts: int) -> Iterator[None]:
+    """Leaves the rows that the workers leave, once a message was accepted: planned first, then finished."""
+
+    def deliver() -> None:
+        wait_until(lambda: bool(caller.rows("SELECT run FROM message_progress")))
+        with caller.factory.connect() as connection:
+            connection.execute("UPDATE message_progress SET planned = %s, planned_at = now()", [sum(counts.values())])
+            connection.execute(
+                "UPDATE message_progress SET sent = %s, failed = %s, batches_left = 0, finished_at = now()",
+                [counts.get("sent", 0), counts.get("failed", 0)],
+            )
+            connection.execute("UPDATE messages SET status = 'sent', delivered_at = now()")
+
+    worker = threading.Thread(target=deliver)
+    worker.start()
+    yield
+    worker.join()
+
+
+def assert_said(finished: Finished, status: int, *words: str) -> None:
+    """Nothing on stdout, the fault on stderr."""
+    assert (finished.status, finished.stdout) == (status, "")
+    assert "Error: " in finished.stderr
+    assert all(word in finished.stderr for word in words), finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+class TestImport:
+    @pytest.fixture
+    def contacts(self, tmp_path: Path) -> Path:
+        path = tmp_path / "contacts.csv"
+        path.write_text(CONTACTS)
+        return path
+
+    @pytest.fixture
+    def factory(self, installation: Settings) -> Factory:
+        return Factory(installation)
+
+    def test_into_the_database(self, tidings: Tidings, factory: Factory, contacts: Path) -> None:
+        finished = tidings("import", str(contacts), "--json")
+        assert finished.status == DONE
+        result = json.loads(finished.stdout)
+        assert result.pop("seconds") > 0
+        assert len(result.pop("id")) == 20
+        assert result == {
+            "rows": 2,
+            "users_created": 2,
+            "users_updated": 0,
+            "topics_created": 1,
+            "targets_created": 2,
+            "subscriptions_created": 2,
+            "bad_rows": 0,
+            "imported_before": False,
+            "error_file": None,
+        }
+
+    def test_bad_rows_are_in_the_error_file(self, tidings: Tidings, factory: Factory, contacts: Path) -> None:
+        contacts.write_text(CONTACTS + "carl,Carl,broken@,news\n")
+        finished = tidings("import", str(contacts))
+        assert finished.status == PARTLY
+        error_file = contacts.with_name("contacts.errors.csv")
+        assert error_file.name in finished.stdout
+        assert error_file.read_text().splitlines()[0] == "line,reason"
+        assert error_file.read_text().splitlines()[1].startswith("4,email 'broken@'")
+
+    def test_a_file_again_says_so(self, tidings: Tidings, factory: Factory, contacts: Path) -> None:
+        tidings("import", str(contacts))
+        again = tidings("import", str(contacts))
+        assert again.status == DONE
+        assert "imported before" in again.stdout
+        assert "Created 0 users, 0 targets, 0 subscriptions" in again.stdout
+
+    def test_columns_of_other_names(self, tidings: Tidings, factory: Factory, contacts: Path) -> None:
+        contacts.write_text("Mail\tRemark\nanna@example.com\thello\n")
+        options = ("--map", "Mail=email", "--map", "Remark=ignore", "--delimiter", "\\t", "--json")
+        assert json.loads(tidings("import", str(contacts), *options).stdout)["users_created"] == 1
+
+    def test_topics_are_not_created_unasked(self, tidings: Tidings, factory: Factory, contacts: Path) -> None:
+        assert tidings("import", str(contacts), "--no-create-topics").status == PARTLY
+
+    @pytest.mark.parametrize("content", ["", "who,what\n1,2\n", 'email\n"anna@example.com\n'])
+    def test_a_broken_file(self, tidings: Tidings, factory: Factory, contacts: Path, content: str) -> None:
+        contacts.write_text(content)
+        assert_said(tidings("import", str(contacts)), USAGE, "contacts.csv", "Nothing of it was imported")
+        assert not contacts.with_name("contacts.errors.csv").exists()
+
+    @pytest.mark.parametrize("arguments", [["no.csv"], ["."], ["contacts.csv", "--map", "email"]])
+    def test_wrong_usage(self, tidings: Tidings, factory: Factory, contacts: Path, arguments: list[str]) -> None:
+        assert_said(tidings("import", *arguments), USAGE)
+
+    def test_no_database_and_no_api(self, tidings: Tidings, contacts: Path) -> None:
+        assert_said(tidings("import", str(contacts)), USAGE, "TIDINGS_DATABASE_URL")
+
+    def test_a_database_that_does_not_answer(
+        self, tidings: Tidings, monkeypatch: pytest.MonkeyPatch, contacts: Path
+    ) -> None:
+        monkeypatch.setenv("TIDINGS_DATABASE_URL", f"postgresql://tidings:hush@127.0.0.1:{choose_port()}/tidings")
+        finished = tidings("import", str(contacts))
+        assert_said(finished, NOT_REACHABLE, "Connection refused")
+        assert "hush" not in finished.stderr
+
+    def test_a_database_that_was_never_migrated(
+        self, tidings: Tidings, empty_database_url: str, monkeypatch: pytest.MonkeyPatch, contacts: Path
+    ) -> None:
+        monkeypatch.setenv("TIDINGS_DATABASE_URL", empty_database_url)
+        assert_said(tidings("import", str(contacts)), USAGE, "tidings migrate")
+
+    def test_through_an_api(self, tidings: Tidings, caller: Caller, contacts: Path) -> None:
+        contacts.write_text(CONTACTS + "carl,Carl,anna@example.com,news\n")
+        finished = tidings("import", str(contacts), "--json")
+        assert finished.status == PARTLY
+        result = json.loads(finished.stdout)
+        assert (result["rows"], result["users_created"], result["bad_rows"]) == (3, 2, 1)
+        assert "email 'anna@example.com' belongs to another user" in Path(result["error_file"]).read_text()
+        assert caller.rows("SELECT id FROM users ORDER BY id") == [("anna",), ("bob",)]
+
+    def test_a_broken_file_through_an_api(self, tidings: Tidings, caller: Caller, contacts: Path) -> None:
+        contacts.write_text("who,what\n")
+        assert_said(tidings("import", str(contacts)), USAGE, "unknown columns: 'who', 'what'")
+
+
+class TestSend:
+    def test_an_email_with_a_piped_text(self, tidings: Tidings, caller: Caller, pipe: Callable[[str], None]) -> None:
+        pipe("Hello from a pipe.\n")
+        finished = tidings("send", "email", "--subject", "Hello", "--topic", "news", "--user", "anna", "--id", "first")
+        assert (finished.status, finished.stdout) == (DONE, "first\n")
+        assert "tidings messages watch first" in finished.stderr
+        message = caller.get("/messaging/messages/first").body
+        assert (message["status"], message["topics"], message["users"]) == ("processing", ["news"], ["anna"])
+        assert message["data"]["content"] == "Hello from a pipe.\n"
+
+    def test_a_push_with_every_flag(self, tidings: Tidings, caller: Caller) -> None:
+        options = {
+            "title": "Hello",
+            "body": "There",
+            "data": '{"page": "news"}',
+            "action": "open",
+            "icon": "bell",
+            "sound": "ping",
+            "color": "#ff0000",
+            "tag": "news",
+            "badge": "3",
+            "priority": "normal",
+            "topic": "news",
+            "at": "2099-01-31T09:00:00+01:00",
+        }
+        flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+        finished = tidings("send", "push", *flags, "--json")
+        assert finished.status == DONE
+        message = json.loads(finished.stdout)
+        assert (message["status"], message["scheduledAt"]) == ("scheduled", "2099-01-31T08:00:00.000+00:00")
+        sent = {
+            name: options[name] for name in ("title", "body", "action", "icon", "sound", "color", "tag", "priority")
+        }
+        assert message["data"] == {**sent, "data": {"page": "news"}, "badge": 3}
+
+    def test_a_draft(self, tidings: Tidings, caller: Caller) -> None:
+        message = json.loads(tidings("send", "push", "--title", "Hi", "--body", "x", "--draft", "--json").stdout)
+        assert message["status"] == "draft"
+        assert_said(tidings("messages", "watch", message["$id"]), FAILED, "is a draft")
+
+    @pytest.mark.parametrize(
+        ("counts", "status"), [({"sent": 10}, DONE), ({"sent": 9, "failed": 1}, PARTLY), ({"failed": 10}, FAILED)]
+    )
+    def test_waiting_tells_by_its_status_how_it_ended(
+        self, tidings: Tidings, caller: Caller, counts: dict[str, int], status: int
+    ) -> None:
+        with pipeline(caller, **counts):
+            finished = tidings(
+                "send", "email", "--subject", "Hi", "--content", "x", "--topic", "news", "--wait", "--json"
+            )
+        assert finished.status == status
+        result = json.loads(finished.stdout)
+        assert {state: result["progress"][state] for state in counts} == counts
+        assert "10 of 10" in finished.stderr
+        assert "finished" in finished.stderr
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["email", "--subject", "Hi", "--content", "x", "--draft", "--wait"],
+            ["push", "--title", "Hi", "--body", "x", "--data", "{"],
+            ["push", "--title", "Hi", "--body", "x", "--data", "[]"],
+        ],
+    )
+    def test_wrong_usage(self, tidings: Tidings, caller: Caller, arguments: list[str]) -> None:
+        assert_said(tidings("send", *arguments), USAGE)
+        assert caller.rows("SELECT id FROM messages") == []
+
+    def test_what_the_api_refuses(self, tidings: Tidings, caller: Caller) -> None:
+        assert_said(tidings("send", "email", "--subject", "Hi", "--content", "x"), FAILED)
+
+    def test_no_prompt_for_a_text(self, tidings: Tidings, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal = io.StringIO()
+        monkeypatch.setattr(terminal, "isatty", lambda: True)
+        monkeypatch.setattr("sys.stdin", terminal)
+        assert_said(tidings("send", "email", "--subject", "Hi", "--topic", "news"), USAGE, "--content")
+
+
+class TestMessages:
+    def test_list(self, tidings: Tidings, caller: Caller) -> None:
+        for number in range(3):
+            caller.create_email(f"m{number}", subject=f"Subject {number}", topics=["news"], draft=number == 0)
+        listed = tidings("messages", "list")
+        assert listed.status == DONE
+        assert [line.split()[0] for line in listed.stdout.splitlines()] == ["ID", "m2", "m1", "m0"]
+        drafts = json.loads(tidings("messages", "list", "--status", "draft", "--json").stdout)
+        assert [message["$id"] for message in drafts["messages"]] == ["m0"]
+        assert len(json.loads(tidings("messages", "list", "--limit", "2", "--json").stdout)["messages"]) == 2
+
+    def test_show(self, tidings: Tidings, caller: Caller) -> None:
+        caller.create_email("m1", subject="Spring is here", topics=["news"])
+        with pipeline(caller, sent=9, failed=1):
+            pass
+        shown = tidings("messages", "show", "m1")
+        assert shown.status == DONE
+        assert "Spring is here" in shown.stdout
+        assert "10 of 10: 9 sent, 1 failed" in shown.stdout
+        assert json.loads(tidings("messages", "show", "m1", "--json").stdout)["progress"]["failed"] == 1
+
+    def test_watch_several(self, tidings: Tidings, caller: Caller) -> None:
+        for message_id in ("m1", "m2"):
+            caller.create_email(message_id, topics=["news"])
+        with pipeline(caller, sent=10):
+            finished = tidings("messages", "watch", "m1", "m2", "--json")
+        assert finished.status == DONE
+        assert {message_id: counts["sent"] for message_id, counts in json.loads(finished.stdout).items()} == {
+            "m1": 10,
+            "m2": 10,
+        }
+
+    def test_an_unknown_message(self, tidings: Tidings, caller: Caller) -> None:
+        assert_said(tidings("messages", "show", "nothing"), FAILED)
+
+
+class TestAccess:
+    @pytest.fixture
+    def web_page(self) -> Iterator[str]:
+        """The address of something that is no API."""
+
+        class Page(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"<html>Welcome</html>")
+
+            def log_message(self, *_details: object) -> None:
+                pass  # it would write to stderr
+
+        with HTTPServer(("127.0.0.1", 0), Page) as server:
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+            yield f"http://127.0.0.1:{server.server_port}"
+            server.shutdown()
+
+    def test_none_is_known(self, tidings: Tidings) -> None:
+        assert_said(tidings("messages", "list"), USAGE, "No API to call is known")
+
+    def test_what_up_left_is_taken(
+        self, tidings: Tidings, caller: Caller, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        for name in ("ENDPOINT", "PROJECT", "KEY"):
+            monkeypatch.delenv(f"TIDINGS_API_{name}")
+        (tmp_path / ".tidings").mkdir()
+        write_connection(tmp_path / ".tidings", Connection(caller.endpoint, caller.project_id, caller.key, console=""))
+        assert tidings("messages", "list").status == DONE
+
+    def test_the_key_of_up_goes_nowhere_else(self, tidings: Tidings, tmp_path: Path) -> None:
+        (tmp_path / ".tidings").mkdir()
+        write_connection(tmp_path / ".tidings", Connection("http://127.0.0.1:1/v1", "p", "secret", console=""))
+        finished = tidings("messages", "list", "--endpoint", "http://127.0.0.1:2/v1")
+        assert_said(finished, USAGE, "needs a project and a key")
+
+    def test_flags_outrank_settings(self, tidings: Tidings, caller: Caller) -> None:
+        assert_said(tidings("messages", "list", "--key", "standard_wrong"), FAILED)
+
+    @pytest.mark.parametrize("endpoint", ["127.0.0.1:8090/v1", "ftp://127.0.0.1/v1"])
+    def test_an_address_that_is_none(self, tidings: Tidings, endpoint: str) -> None:
+        access = ("--endpoint", endpoint, "--project", "p", "--key", "k")
+        assert_said(tidings("messages", "list", *access), USAGE, "no address of an API")
+
+    def test_an_api_that_does_not_answer(self, tidings: Tidings) -> None:
+        access = ("--endpoint", f"http://127.0.0.1:{choose_port()}/v1", "--project", "p", "--key", "hush")
+        finished = tidings("messages", "list", *access)
+        assert_said(finished, NOT_REACHABLE, "Connection refused")
+        assert "hush" not in finished.stderr
+
+    def test_an_address_of_something_else(self, tidings: Tidings, web_page: str) -> None:
+        access = ("--endpoint", web_page, "--project", "p", "--key", "k")
+        assert_said(tidings("messages", "list", *access), FAILED, "something that is not JSON", "/v1 at its end")
