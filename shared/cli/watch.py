@@ -80,7 +80,7 @@ def describe_counts(progress: MessageProgress) -> str:
     states = [
         f"{progress.counts[state]:,} {state}" for state in (*FINAL_STATES, *OPEN_STATES) if progress.counts[state]
     ]
-    planned = f"{progress.planned:,}" if progress.is_planned else f"{progress.planned:,} or more"
+    planned = f"{progress.planned:,}" if progress.is_planned else f"{progress.planned:,} planned so far"
     return f"{progress.done:,} of {planned}" + (": " + ", ".join(states) if states else "")
 
 

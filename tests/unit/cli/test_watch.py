@@ -32,7 +32,7 @@ def test_counts_name_only_states_that_somebody_is_in() -> None:
     assert describe_counts(progress(sent=1190, failed=10, queued=18_800)) == (
         "1,200 of 20,000: 1,190 sent, 10 failed, 18,800 queued"
     )
-    assert describe_counts(progress(is_planned=False)) == "0 of 0 or more"
+    assert describe_counts(progress(is_planned=False)) == "0 of 0 planned so far"
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
