@@ -18,6 +18,8 @@ from shared.settings import Settings, load_settings
 GRACE_SECONDS = 10
 """How long requests under way may take after a TERM."""
 
+BACKLOG = 2048
+
 EXIT_FAILED, EXIT_NOT_REACHABLE = 1, 4
 
 log = structlog.get_logger(__name__)
@@ -36,7 +38,10 @@ def check_database(settings: Settings) -> None:
 
 
 def open_socket(settings: Settings) -> socket.socket:
-    """Raises ConfigurationError where the address cannot be had."""
+    """Listening already, so that connections wait for the server instead of being refused.
+
+    Raises ConfigurationError where the address cannot be had.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -45,6 +50,7 @@ def open_socket(settings: Settings) -> socket.socket:
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         listening.bind((settings.host, settings.port))
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         raise ConfigurationError(

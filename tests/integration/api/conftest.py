@@ -4,6 +4,7 @@ import base64
 import secrets
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -34,6 +35,7 @@ class RunningApi:
         return f"{self.address}/v1"
 
 
+@contextmanager
 def run_api(settings: Settings) -> Iterator[RunningApi]:
     with open_socket(settings) as listening:
         listening.listen()
@@ -41,7 +43,7 @@ def run_api(settings: Settings) -> Iterator[RunningApi]:
         thread = threading.Thread(target=uvicorn.Server.run, args=(server, [listening]))
         thread.start()
         try:
-            # connections wait in the socket's backlog until it serves
+            # no need to wait until it serves: connections do
             yield RunningApi(settings, f"http://127.0.0.1:{listening.getsockname()[1]}")
         finally:
             server.should_exit = True
@@ -67,7 +69,8 @@ def api_settings(engines: Engines, migrated_template: str) -> Iterator[Settings]
 
 @pytest.fixture(scope="session")
 def running_api(api_settings: Settings) -> Iterator[RunningApi]:
-    yield from run_api(api_settings)
+    with run_api(api_settings) as running:
+        yield running
 
 
 @dataclass(slots=True)

@@ -1,0 +1,124 @@
+"""Several requests at once: exactly one wins, totals stay exact, nobody waits for ever."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from tests.integration.api.conftest import Answer, Caller
+
+Request = Callable[[Caller], Answer]
+
+
+def at_once(caller: Caller, requests: list[Request]) -> list[Answer]:
+    """Each on a connection of its own, started together."""
+    barrier = Barrier(len(requests))
+
+    def run(request: Request) -> Answer:
+        own = Caller(caller.endpoint, caller.project_id, caller.key, caller.factory)
+        with own.session:
+            barrier.wait()
+            return request(own)
+
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(run, requests))
+
+
+def post(path: str, body: dict[str, object]) -> Request:
+    return lambda caller: caller.post(path, body)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "taken"),
+    [
+        ("/messaging/messages/push", {"messageId": "x", "title": "T", "users": ["ada"]}, "message_already_exists"),
+        ("/messaging/providers/fcm", {"providerId": "x", "name": "P"}, "provider_already_exists"),
+        ("/messaging/topics", {"topicId": "x", "name": "T"}, "topic_already_exists"),
+        (
+            "/messaging/topics/news/subscribers",
+            {"subscriberId": "x", "targetId": "phone"},
+            "subscriber_already_exists",
+        ),
+        ("/users", {"userId": "x", "email": "x@example.com"}, "user_already_exists"),
+        (
+            "/users/ada/targets",
+            {"targetId": "x", "providerType": "push", "identifier": "i"},
+            "user_target_already_exists",
+        ),
+    ],
+)
+def test_of_several_creates_with_one_id_one_wins(
+    caller: Caller, path: str, body: dict[str, object], taken: str
+) -> None:
+    caller.create_user("ada")
+    caller.create_topic("news")
+    caller.create_target("ada", "token", targetId="phone")
+    answers = at_once(caller, [post(path, body)] * 6)
+    assert Counter(answer.status for answer in answers) == {201: 1, 409: 5}
+    assert {answer.type for answer in answers if answer.status == 409} == {taken}
+
+
+def test_totals_are_exact_whoever_comes_and_goes(caller: Caller) -> None:
+    """Subscribing, unsubscribing, deleting targets and users: all touch the same two topics, in any order."""
+    topics = ("news", "other")
+    for topic_id in topics:
+        caller.create_topic(topic_id)
+    for number in range(6):
+        caller.create_user(f"user-{number}")
+        caller.create_target(f"user-{number}", f"token-{number}", targetId=f"target-{number}")
+    for number in range(3):
+        for topic_id in topics:
+            caller.subscribe(topic_id, f"target-{number}", f"{topic_id}-{number}")
+
+    def subscribe(topic_id: str, number: int) -> Request:
+        body: dict[str, object] = {"subscriberId": f"{topic_id}-{number}", "targetId": f"target-{number}"}
+        return post(f"/messaging/topics/{topic_id}/subscribers", body)
+
+    def delete(path: str) -> Request:
+        return lambda caller: caller.delete(path)
+
+    answers = at_once(
+        caller,
+        [
+            *(subscribe(topic_id, number) for number in (3, 4, 5) for topic_id in topics),
+            *(subscribe(topic_id, 5) for topic_id in reversed(topics)),
+            delete("/messaging/topics/news/subscribers/news-0"),
+            delete("/users/user-0/targets/target-0"),
+            delete("/users/user-1"),
+            delete("/users/user-5"),
+            delete("/users/user-4/targets/target-4"),
+            delete("/messaging/topics/other/subscribers/other-2"),
+        ],
+    )
+    assert {answer.status for answer in answers} <= {201, 204, 404, 409}
+    for topic_id in topics:
+        ((counted,),) = caller.rows(
+            "SELECT count(*) FROM subscribers JOIN topics ON topics.seq = topic_seq"
+            " WHERE topics.project_seq = %(project)s AND topics.id = %(topic)s",
+            topic=topic_id,
+        )
+        assert caller.get(f"/messaging/topics/{topic_id}").body["pushTotal"] == counted
+
+
+def test_changes_of_one_message_are_judged_one_after_the_other(caller: Caller) -> None:
+    """Of several that send a draft, one does; the others find it processing. It is due for fan-out once."""
+    caller.create_push("m", draft=True, users=["ada"])
+    answers = at_once(caller, [lambda caller: caller.patch("/messaging/messages/push/m", {"draft": False})] * 6)
+    outcomes = Counter(answer.body.get("type") for answer in answers)
+    assert outcomes == {None: 1, "message_already_processing": 5}
+    assert caller.rows("SELECT count(*) FROM fan_outs WHERE project_seq = %(project)s") == [(1,)]
+
+
+def test_harmless_changes_of_one_message_all_arrive(caller: Caller) -> None:
+    caller.create_push("m", draft=True)
+    fields = ("title", "body", "action", "icon", "sound", "color")
+
+    def change(field: str) -> Request:
+        return lambda caller: caller.patch("/messaging/messages/push/m", {field: "changed"})
+
+    answers = at_once(caller, [change(field) for field in fields])
+    assert [answer.status for answer in answers] == [200] * len(fields)
+    data = caller.get("/messaging/messages/m").body["data"]
+    assert {field: data[field] for field in fields} == dict.fromkeys(fields, "changed")
