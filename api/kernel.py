@@ -159,6 +159,8 @@ class Endpoint(APIRoute):
         services = call.services
         check_origin(call, services.settings)
         call.project_or_console, call.principal = await services.directory.identify(call)
+        if call.project_or_console:
+            structlog.contextvars.bind_contextvars(project_id=call.project_or_console.id)
         if self._scopes and not self._scopes & call.principal.scopes:
             scopes = " or ".join(sorted(self._scopes))
             raise RejectedRequest("general_unauthorized_scope", f"The caller has not the scope {scopes}.")

@@ -35,6 +35,7 @@ def create_engine(settings: Settings, *, role: str, pool_size: int = 5) -> Async
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
+        hide_parameters=True,  # errors end up in logs; addresses and contents must not
         connect_args={
             "application_name": f"tidings-{role}",
             "connect_timeout": 5,

@@ -120,6 +120,22 @@ def test_dates_leave_in_utc_with_milliseconds(caller: Caller) -> None:
     assert len(message["$createdAt"]) == len(LATER)
 
 
+def test_any_json_comes_back_as_it_was_sent(caller: Caller) -> None:
+    deep: Any = "end"
+    for _ in range(150):
+        deep = [deep]
+    data = {"large": 10**30, "small": 1.5e-300, "deep": deep, "text": "ä\u2028\U0001f680", "": None, "a.b$c": {}}
+    message = caller.create_push("m", **SOMEONE, data=data)
+    assert message["data"]["data"] == data
+    assert caller.get(f"{MESSAGES}/m").body == message
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e999", "1" * 5000])
+def test_numbers_beyond_all_bounds_are_refused(caller: Caller, number: str) -> None:
+    body = f'{{"messageId": "m", "users": ["ada"], "data": {{"n": {number}}}}}'
+    assert caller("POST", PUSH, data=body.encode()).refusal == (400, "general_argument_invalid")
+
+
 # 8.2 Parameters
 
 

@@ -6,12 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import requests
 
 from shared.settings import Settings
+from tests.factories import Factory
 
 
 @pytest.fixture
@@ -61,14 +63,65 @@ def test_an_empty_database(environment: dict[str, str], empty_database_url: str)
     assert "tidings migrate" in ended.stderr
 
 
-def test_it_serves_until_a_term_and_leaves_with_0(environment: dict[str, str]) -> None:
+@contextmanager
+def serving(environment: dict[str, str]) -> Iterator[tuple[str, Callable[[], str]]]:
+    """The address it serves at, and how to stop it: what it wrote comes back."""
     with subprocess.Popen([sys.executable, "-m", "api"], env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if listening := re.search(r'"port": (\d+).*api\.listening', line):
                 break
         assert listening is not None
-        assert requests.get(f"http://127.0.0.1:{listening[1]}/live", timeout=10).text == "live"
-        process.send_signal(signal.SIGTERM)
-        process.stderr.read()
-        assert process.wait() == 0
+
+        def stop() -> str:
+            process.send_signal(signal.SIGTERM)
+            assert process.stderr is not None
+            written = process.stderr.read()
+            assert process.wait() == 0
+            return written
+
+        yield f"http://127.0.0.1:{listening[1]}", stop
+
+
+def test_it_serves_until_a_term_and_leaves_with_0(environment: dict[str, str]) -> None:
+    with serving(environment) as (address, stop):
+        assert requests.get(f"{address}/live", timeout=10).text == "live"
+        stop()
+
+
+def test_logs_and_metrics_tell_ids_but_no_contents(environment: dict[str, str], settings: Settings) -> None:
+    """Canaries in every kind of thing that must not leak, accepted, refused and failing in the middle."""
+    factory = Factory(settings)
+    headers = {"X-Appwrite-Project": factory.project_id, "X-Appwrite-Key": factory.key}
+    with serving(environment | {"TIDINGS_LOG_LEVEL": "debug"}) as (address, stop), requests.Session() as session:
+
+        def post(path: str, body: object) -> int:
+            return session.post(f"{address}/v1{path}", json=body, headers=headers, timeout=10).status_code
+
+        user = {
+            "userId": "ada",
+            "email": "canary-address@example.com",
+            "name": "canary-name",
+            "password": "canary-word",
+        }
+        mail = {"messageId": "m", "subject": "canary-subject", "content": "canary-content", "users": ["ada"]}
+        account = {"providerId": "p", "name": "P", "serviceAccountJSON": {"private_key": "canary-secret"}}
+        for path, body in (
+            ("/users", user),
+            ("/messaging/messages/email", mail),
+            ("/messaging/providers/fcm", account),
+        ):
+            assert post(path, body) == 201
+            assert post(path, body) == 409
+            assert post(path, {**body, "name": {"canary-nested": 1}, "subject": ["canary-list"]}) == 400
+        with factory.connect() as connection:
+            connection.execute("ALTER TABLE targets RENAME TO broken")
+            assert post("/users", user | {"userId": "b", "email": "canary-other@example.com"}) == 500
+            connection.execute("ALTER TABLE broken RENAME TO targets")
+        metrics = session.get(f"{address}/metrics", timeout=10).text
+        written = stop()
+    assert factory.project_id in written
+    assert "request.failed" in written
+    for text in (written, metrics):
+        assert "canary" not in text
+        assert factory.key not in text
