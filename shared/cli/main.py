@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from shared.cli import configuration, contacts, database, demo, doctor, messages, projects, roles, send, up
+from shared.cli import configuration, contacts, database, demo, doctor, live, messages, projects, roles, send, up
 from shared.cli.exits import exit_code
 from shared.cli.output import complain
 from shared.errors import TidingsError
@@ -44,6 +44,7 @@ def _add_commands() -> None:
     group(send.send_app, name="send", rich_help_panel=SENDING)
     group(messages.messages_app, name="messages", rich_help_panel=SENDING)
     command("migrate", epilog="Example: tidings migrate", rich_help_panel=OPERATING)(database.migrate)
+    command("live", epilog="Example: tidings live on", rich_help_panel=OPERATING)(live.switch_live)
     group(projects.project_app, name="project", rich_help_panel=OPERATING)
     group(projects.key_app, name="key", rich_help_panel=OPERATING)
     command("config", epilog="Example: tidings config --json", rich_help_panel=OPERATING)(

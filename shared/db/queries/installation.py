@@ -14,6 +14,10 @@ async def is_live(session: AsyncSession) -> bool:
     return bool(await session.scalar(select(Installation.live)))
 
 
+async def set_live(session: AsyncSession, *, live: bool) -> None:
+    await session.execute(update(Installation).values(live=live))
+
+
 async def store_secret_check(session: AsyncSession, box: SecretBox) -> None:
     """Leave a known word encrypted with the newest key, unless there is one that stands already."""
     word = box.encrypt(CHECK_WORD, context=CHECK_CONTEXT)

@@ -4,35 +4,30 @@ from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
+from shared.db.queries.accept import START_RUN_SQL
 from shared.db.session import HotConnection
 
 # One statement: the status moves together with the run and the due fan-out, so a crash releases all or nothing.
 # SKIP LOCKED and the status make it safe for any number of schedulers; PATCH and DELETE compare status and version.
-_RELEASE = """
-WITH due AS (
+_RELEASE = f"""
+WITH late AS (
     SELECT seq, scheduled_at
     FROM messages
     WHERE status = 'scheduled' AND deleted_at IS NULL AND scheduled_at <= now()
     ORDER BY scheduled_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
-), released AS (
+), started AS (
     UPDATE messages
     SET status = 'processing', run = tidings_draw_run(), version = version + 1, updated_at = now(),
         expires_at = now() + %(time_to_live)s * interval '1 second'
-    FROM due
-    WHERE messages.seq = due.seq
-    RETURNING messages.run, messages.project_seq, messages.seq, due.scheduled_at
-), progress AS (
-    INSERT INTO message_progress (run, project_seq, message_seq)
-    SELECT run, project_seq, seq FROM released
-), planning AS (
-    INSERT INTO fan_outs (run, project_seq, message_seq)
-    SELECT run, project_seq, seq FROM released
-)
+    FROM late
+    WHERE messages.seq = late.seq
+    RETURNING messages.run, messages.project_seq, messages.seq, late.scheduled_at
+), {START_RUN_SQL}
 SELECT count(*)::int AS released, coalesce(extract(epoch FROM max(now() - scheduled_at)), 0)::float8 AS latest_seconds
-FROM released
-"""
+FROM started
+"""  # noqa: S608  # constants of ours
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,3 +137,11 @@ def test_doctor_says_which_server_cannot_be_reached(tidings: Tidings, monkeypatc
     assert finished.status == 4
     assert "broker" in finished.stdout
     assert "127.0.0.1:1" in finished.stdout
+
+
+def test_an_installation_is_not_live_until_it_is_told(tidings: Tidings) -> None:
+    assert json.loads(tidings("live", "--json").stdout) == {"live": False}
+    assert json.loads(tidings("live", "on", "--json").stdout) == {"live": True}
+    assert json.loads(tidings("live", "--json").stdout) == {"live": True}
+    assert json.loads(tidings("live", "off", "--json").stdout) == {"live": False}
+    assert tidings("live", "perhaps").status == USAGE
