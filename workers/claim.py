@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import metrics
 from shared.db.queries.claim import (
+    Claim,
     ClaimedBatch,
     LoadedMessage,
     LoadedProvider,
@@ -45,7 +46,7 @@ class _Loaded:
 
 
 class Claimer:
-    """Claims in turns: each queue remembers the message it served last."""
+    """Claims in turns: each queue remembers the message it visited last."""
 
     def __init__(self, engine: AsyncEngine, clock: DatabaseClock, *, lease_seconds: float) -> None:
         self._engine = engine
@@ -57,22 +58,28 @@ class Claimer:
     async def claim(self, queue: str, *, turns: int) -> list[OpenBatch]:
         """At most one batch of each of `turns` messages, committed as ours before they are loaded."""
         began = time.monotonic()
-        after = self._turns.get(queue, Turn())
         async with hot_transaction(self._engine) as connection:
-            claimed = await self._claim(connection, queue, after, turns)
-            if len(claimed) < turns and after != Turn():  # came to the end of the round: start it again
-                claimed += await self._claim(connection, queue, Turn(), turns - len(claimed))
+            claimed = await self._claim(connection, queue, turns)
         metrics.CLAIM_SECONDS.labels("some" if claimed else "none").observe(time.monotonic() - began)
         if not claimed:
-            self._turns.pop(queue, None)
             return []
-        self._turns[queue] = Turn(claimed[-1].project_seq, claimed[-1].message_seq)
         self._clock.read(claimed[0].claimed_at)
         async with hot_transaction(self._engine) as connection:
             loaded = await self._load(connection, claimed)
         return [self._open(batch, loaded, began) for batch in claimed]
 
-    async def _claim(self, connection: HotConnection, queue: str, after: Turn, turns: int) -> list[ClaimedBatch]:
+    async def _claim(self, connection: HotConnection, queue: str, turns: int) -> list[ClaimedBatch]:
+        """Go on with the round; where it ends before every turn is used, start the next."""
+        after = self._turns.get(queue, Turn())
+        claim = await self._claim_after(connection, queue, after, turns)
+        claimed = claim.batches
+        if claim.next == Turn() != after and len(claimed) < turns:
+            claim = await self._claim_after(connection, queue, Turn(), turns - len(claimed))
+            claimed += claim.batches
+        self._turns[queue] = claim.next
+        return claimed
+
+    async def _claim_after(self, connection: HotConnection, queue: str, after: Turn, turns: int) -> Claim:
         return await claim_batches(
             connection,
             queue=queue,

@@ -91,12 +91,12 @@ def _prepare(installation: Installation, topic: str) -> int:
 async def _claim(engine: AsyncEngine) -> float:
     started = time.perf_counter()
     async with hot_transaction(engine) as connection:
-        claimed = await claim_batches(
+        claim = await claim_batches(
             connection, queue=QUEUE, after=Turn(), turns=1, lease_seconds=LEASE_SECONDS, worker="bench"
         )
     milliseconds = (time.perf_counter() - started) * 1000
-    if len(claimed) != 1:
-        raise WrongResult(f"a claim took {len(claimed)} batches instead of 1")
+    if len(claim.batches) != 1:
+        raise WrongResult(f"a claim took {len(claim.batches)} batches instead of 1")
     return milliseconds
 
 

@@ -9,52 +9,68 @@ from psycopg.rows import class_row
 
 from shared.db.session import HotConnection
 
-# Turns: a loose index scan steps over (project, message) within the queue, starting after the last one served and
-# coming round again, and takes one batch of each. So ten thousand ready batches of one campaign cost as much as one,
-# and a second campaign or project waits one turn at most. Each step is one index probe on batches_claimable_idx,
-# which holds nothing that is paused or claimed. SKIP LOCKED picks another batch where a neighbour is claiming too.
+# Turns: a loose index scan steps over (project, message) within the queue, starting after the last one visited and
+# coming round again, and takes one batch of each message that has one due. So ten thousand ready batches of one
+# campaign cost as much as one, and a second campaign or project waits one turn at most. Each step is one index probe
+# on batches_claimable_idx, which holds nothing that is paused or claimed; it lands on the message's oldest batch, so
+# the same probe tells whether its time has come. Messages that only wait for a retry are passed over, at most
+# MOST_STEPS of them in one claim: the next one goes on behind them. SKIP LOCKED picks another batch where a neighbour
+# is claiming too.
 _CLAIM = """
-WITH RECURSIVE turns AS (
+WITH RECURSIVE walked AS (
     (
-        SELECT project_seq, message_seq, 1 AS turn
+        SELECT project_seq, message_seq, due_at <= now() AS is_due, 1 AS step, (due_at <= now())::int AS turn
         FROM batches
         WHERE state = 'due' AND queue = %(queue)s
             AND (project_seq, message_seq) > (%(after_project)s, %(after_message)s)
-        ORDER BY project_seq, message_seq
+        ORDER BY project_seq, message_seq, due_at
         LIMIT 1
     )
     UNION ALL
-    SELECT step.project_seq, step.message_seq, turns.turn + 1
-    FROM turns
+    SELECT next.project_seq, next.message_seq, next.is_due, walked.step + 1, walked.turn + next.is_due::int
+    FROM walked
     CROSS JOIN LATERAL (
-        SELECT project_seq, message_seq
+        SELECT project_seq, message_seq, due_at <= now() AS is_due
         FROM batches
         WHERE state = 'due' AND queue = %(queue)s
-            AND (project_seq, message_seq) > (turns.project_seq, turns.message_seq)
-        ORDER BY project_seq, message_seq
+            AND (project_seq, message_seq) > (walked.project_seq, walked.message_seq)
+        ORDER BY project_seq, message_seq, due_at
         LIMIT 1
-    ) AS step
-    WHERE turns.turn < %(turns)s
+    ) AS next
+    WHERE walked.turn < %(turns)s AND walked.step < %(steps)s
 ), picked AS (
     SELECT pick.seq
-    FROM turns
+    FROM walked
     CROSS JOIN LATERAL (
         SELECT seq
         FROM batches
         WHERE state = 'due' AND queue = %(queue)s AND due_at <= now()
-            AND project_seq = turns.project_seq AND message_seq = turns.message_seq
+            AND project_seq = walked.project_seq AND message_seq = walked.message_seq
         ORDER BY due_at, seq
         LIMIT 1
         FOR UPDATE SKIP LOCKED
     ) AS pick
+    WHERE walked.is_due
+), claimed AS (
+    UPDATE batches
+    SET state = 'claimed', token = nextval('fence_tokens'), claimed_by = %(worker)s,
+        lease_until = now() + %(lease)s * interval '1 second'
+    FROM picked
+    WHERE batches.seq = picked.seq
+    RETURNING batches.seq, run, project_seq, message_seq, queue, provider_seq, targets, attempt, resends,
+        attempted_to, recorded_total, token, waiting_since, now() AS claimed_at
 )
-UPDATE batches
-SET state = 'claimed', token = nextval('fence_tokens'), claimed_by = %(worker)s, lease_until = now() + %(lease)s * interval '1 second'
-FROM picked
-WHERE batches.seq = picked.seq
-RETURNING batches.seq, run, project_seq, message_seq, queue, provider_seq, targets, attempt, resends,
-    attempted_to, recorded_total, token, waiting_since, now() AS claimed_at
+SELECT last.*, claimed.*
+FROM (
+    SELECT project_seq, message_seq, turn >= %(turns)s OR step >= %(steps)s
+    FROM walked ORDER BY step DESC LIMIT 1
+) AS last (last_project, last_message, is_stopped)
+LEFT JOIN claimed ON true
+ORDER BY claimed.project_seq, claimed.message_seq
 """
+
+MOST_STEPS = 1_000
+"""Messages that one claim may look at: some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,33 +95,42 @@ class ClaimedBatch:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Where the next claim of a queue starts: after the message served last."""
+    """Where a claim of a queue starts: after the message visited last. Turn(): at the start of the round."""
 
     project_seq: int = 0
     message_seq: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one claim took, in the order of (project_seq, message_seq)."""
+
+    batches: list[ClaimedBatch]
+    next: Turn  # where the following claim goes on; Turn(): this one came to the end of the round
+
+
 async def claim_batches(
     connection: HotConnection, *, queue: str, after: Turn, turns: int, lease_seconds: float, worker: str
-) -> list[ClaimedBatch]:
-    """Take at most one due batch of each of the next `turns` messages. Empty: nothing due after `after`.
-
-    The caller starts again from Turn() when a scan found nothing beyond `after`. Committed at once by the caller.
-    """
-    async with connection.cursor(row_factory=class_row(ClaimedBatch)) as cursor:
-        await cursor.execute(
-            _CLAIM,
-            {
-                "queue": queue,
-                "after_project": after.project_seq,
-                "after_message": after.message_seq,
-                "turns": turns,
-                "lease": lease_seconds,
-                "worker": worker,
-            },
-        )
-        batches = await cursor.fetchall()
-    return sorted(batches, key=lambda batch: (batch.project_seq, batch.message_seq))
+) -> Claim:
+    """Take one due batch of each of the next `turns` messages that have one. Committed at once by the caller."""
+    cursor = await connection.execute(
+        _CLAIM,
+        {
+            "queue": queue,
+            "after_project": after.project_seq,
+            "after_message": after.message_seq,
+            "turns": turns,
+            "steps": MOST_STEPS,
+            "lease": lease_seconds,
+            "worker": worker,
+        },
+    )
+    rows = await cursor.fetchall()
+    if not rows:
+        return Claim([], Turn())
+    last_project, last_message, is_stopped = rows[0][:3]
+    batches = [ClaimedBatch(*batch) for _, _, _, *batch in rows if batch[0] is not None]
+    return Claim(batches, Turn(last_project, last_message) if is_stopped else Turn())
 
 
 @dataclass(frozen=True, slots=True)

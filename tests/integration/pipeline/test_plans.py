@@ -94,7 +94,15 @@ def test_a_claim_reads_only_what_can_be_claimed(factory: Factory, connection: Co
     blocks, scanned, indexes = _explain(
         connection,
         claim_queries._CLAIM,
-        {"queue": "push.fcm.bulk", "after_project": 0, "after_message": 0, "turns": 8, "lease": 60.0, "worker": "test"},
+        {
+            "queue": "push.fcm.bulk",
+            "after_project": 0,
+            "after_message": 0,
+            "turns": 8,
+            "steps": claim_queries.MOST_STEPS,
+            "lease": 60.0,
+            "worker": "test",
+        },
     )
 
     assert "batches_claimable_idx" in indexes

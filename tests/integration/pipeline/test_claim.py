@@ -1,0 +1,126 @@
+"""Claims: who gets which batch, in what order, and what nobody gets."""
+
+import asyncio
+
+import pytest
+
+from shared.db.queries import claim as claim_queries
+from shared.db.queries.claim import renew_leases
+from shared.db.session import hot_transaction
+from shared.domain.clock import DatabaseClock
+from tests.factories import Factory
+from tests.integration.pipeline.conftest import LEASE_SECONDS, QUEUE, Bench
+from workers.claim import Claimer
+
+
+def _claimer(bench: Bench) -> Claimer:
+    return Claimer(bench.engine, DatabaseClock(), lease_seconds=LEASE_SECONDS)
+
+
+async def _claimed_runs(claimer: Claimer, *, turns: int) -> list[int]:
+    return [batch.claimed.run for batch in await claimer.claim(QUEUE, turns=turns)]
+
+
+async def test_each_message_gets_one_turn_and_the_next_claim_goes_on_after_it(bench: Bench) -> None:
+    runs = [await bench.planned_campaign(4, batch_size=2) for _ in range(3)]
+    claimer = _claimer(bench)
+
+    assert await _claimed_runs(claimer, turns=2) == runs[:2]
+    assert await _claimed_runs(claimer, turns=1) == runs[2:]
+    assert await _claimed_runs(claimer, turns=3) == runs  # the second round
+    assert await _claimed_runs(claimer, turns=3) == []
+
+
+async def test_a_claim_that_reaches_the_end_of_the_round_fills_up_from_its_start(bench: Bench) -> None:
+    first = await bench.planned_campaign(4, batch_size=2)
+    second = await bench.planned_campaign(4, batch_size=2)
+    claimer = _claimer(bench)
+    assert await _claimed_runs(claimer, turns=1) == [first]
+
+    assert await _claimed_runs(claimer, turns=2) == [second, first]
+
+
+async def test_a_second_project_is_served_by_the_first_claim_after_its_message_is_planned(bench: Bench) -> None:
+    await bench.planned_campaign(100, batch_size=1)
+    claimer = _claimer(bench)
+    await _claimed_runs(claimer, turns=1)
+    neighbour = Factory(bench.settings, project_id="neighbour")
+    neighbour.provider("fcm", "fcm", credentials={})
+    neighbour.audience(1, channel="push")
+    run = neighbour.message("hello", channel="push", users=["person-1"])
+    await bench.plan()
+
+    assert await _claimed_runs(claimer, turns=1) == [run]
+
+
+async def test_messages_that_wait_for_their_retries_starve_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        await bench.planned_campaign(1)
+    bench.do("UPDATE batches SET due_at = now() + interval '1 hour'")
+    due = await bench.planned_campaign(1)
+    claimer = _claimer(bench)
+    # a claim looks at so many messages; what lies behind them is the next claim's
+    monkeypatch.setattr(claim_queries, "MOST_STEPS", 4)
+
+    assert await _claimed_runs(claimer, turns=1) == []
+    assert await _claimed_runs(claimer, turns=1) == [due]
+
+
+async def test_the_due_batches_of_a_message_are_claimed_oldest_first(bench: Bench) -> None:
+    await bench.planned_campaign(3, batch_size=1)
+    newest, _, oldest = (seq for (seq,) in bench.ask("SELECT seq FROM batches ORDER BY seq"))
+    bench.do("UPDATE batches SET due_at = now() - interval '1 hour' WHERE seq = %s", oldest)
+    bench.do("UPDATE batches SET due_at = now() + interval '1 hour' WHERE seq = %s", newest)
+
+    assert (await bench.claim_one()).seq == oldest
+    assert (await bench.claim_one()).seq not in {oldest, newest}
+    assert await bench.claim() == []
+
+
+async def test_a_batch_that_a_neighbour_is_claiming_is_passed_over(bench: Bench) -> None:
+    await bench.planned_campaign(2, batch_size=1)
+    async with hot_transaction(bench.engine) as connection:
+        cursor = await connection.execute("SELECT seq FROM batches ORDER BY seq LIMIT 1 FOR UPDATE")
+        held = await cursor.fetchone()
+
+        assert (await bench.claim_one()).seq not in held
+
+
+async def test_claimers_at_once_never_get_the_same_batch(bench: Bench) -> None:
+    for _ in range(3):
+        await bench.planned_campaign(40, batch_size=1)
+
+    rounds = [
+        await asyncio.gather(*(bench.claim(turns=3, worker=worker) for worker in ("a", "b", "c", "d")))
+        for _ in range(20)
+    ]
+
+    claimed = [batch.seq for claims in rounds for batches in claims for batch in batches]
+    assert len(claimed) == len(set(claimed)) == 120
+
+
+async def test_a_later_claim_has_the_greater_token(bench: Bench) -> None:
+    await bench.planned_campaign(1)
+    first = await bench.claim_one()
+    bench.run_out(first)
+    await bench.recover()
+
+    second = await bench.claim_one()
+
+    assert second.seq == first.seq
+    assert second.token > first.token
+
+
+async def test_a_lease_is_renewed_under_its_token_only(bench: Bench) -> None:
+    await bench.planned_campaign(2, batch_size=1)
+    ours, lost = [await bench.claim_one() for _ in range(2)]
+    bench.run_out(ours)
+
+    async with hot_transaction(bench.engine) as connection:
+        held = [(ours.seq, ours.token), (lost.seq, lost.token - 1)]
+        renewed = await renew_leases(connection, held, lease_seconds=LEASE_SECONDS)
+
+    assert renewed == {ours.seq}
+    assert bench.ask("SELECT lease_until > now() FROM batches WHERE seq = %s", ours.seq) == [(True,)]
