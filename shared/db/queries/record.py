@@ -327,26 +327,19 @@ async def _settle(connection: HotConnection, settlements: dict[int, _Settlement]
 async def was_recorded(connection: HotConnection, recording: Recording) -> bool:
     """After a lost connection: did that commit happen? All of a recording is written or nothing is.
 
-    A batch still under our token tells by its counts. A batch that is gone, or under another token, tells nothing
-    against it: either we closed it, or it is stale and repeating the recording will say so.
+    The rows are locked, for the lost connection's transaction may be committing still. A batch under our token tells:
+    closing or releasing it would have ended the token, and every other change moves one of its counts. A batch that is
+    gone or under another token tells nothing: we may have closed it ourselves, or somebody took it over. Where none
+    tells, no batch is ours any more and nothing is left to repeat.
     """
     changes = {change.seq: change for change in recording.changes}
     cursor = await connection.execute(
-        "SELECT seq, token, attempted_to, recorded_total FROM batches WHERE seq = ANY(%s)", [list(changes)]
+        "SELECT seq, token, attempted_to, recorded_total FROM batches WHERE seq = ANY(%s) ORDER BY seq FOR UPDATE",
+        [list(changes)],
     )
-    rows = {seq: rest for seq, *rest in await cursor.fetchall()}
-    for seq, change in changes.items():
-        row = rows.get(seq)
-        if row is None:
-            if change.is_closed:
-                continue
-            return True  # kept by us, then taken over and closed: repeating it could only be stale
-        token, attempted_to, recorded_total = row
+    for seq, token, *counts in await cursor.fetchall():
+        change = changes[seq]
         if token == change.token:
-            return bool(
-                not change.is_closed
-                and change.release_at is None
-                and (attempted_to, recorded_total) == (change.attempted_to, change.recorded_total)
-                and (recorded_total != change.recorded_before or attempted_to != change.attempted_to)
-            )
+            is_kept = not change.is_closed and change.release_at is None
+            return is_kept and counts == [change.attempted_to, change.recorded_total]
     return True
