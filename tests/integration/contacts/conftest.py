@@ -58,7 +58,7 @@ class Desk:
         return ContactFile(path, name, Layout(), creates_topics=creates_topics)
 
     async def bring_in(
-        self, file: ContactFile, *, page_rows: int = 5_000, report: Report = nobody_watches
+        self, file: ContactFile, *, page_rows: int = 1_000, report: Report = nobody_watches
     ) -> StoredImport:
         return await import_contacts(self.engine, self.project, file, report=report, page_rows=page_rows)
 

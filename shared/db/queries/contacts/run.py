@@ -28,7 +28,8 @@ from shared.domain.contacts.progress import ImportProgress, ImportState
 from shared.domain.contacts.rows import Contact, Fault, Layout, UnreadableFile, read_contacts
 from shared.errors import TidingsError
 
-PAGE_ROWS = 5_000
+# As quick as 5,000 (100,000 rows in 13 s either way), and topics and other imports are held up for 0.1 s, not 0.6.
+PAGE_ROWS = 1_000
 MAX_PAGE_TRIES = 10
 IMPORT_ID_LENGTH = 20
 
