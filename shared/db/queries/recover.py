@@ -30,7 +30,7 @@ UPDATE batches SET token = nextval('fence_tokens')
 FROM expired
 WHERE batches.seq = expired.seq
 RETURNING batches.seq, run, project_seq, message_seq, queue, provider_seq, targets, attempt, resends,
-    attempted_to, recorded_total, crashes, token, now() AS now
+    attempted_to, recorded_total, crashes, token, waiting_since, now() AS now
 """
 
 _ACCOUNTED = """
@@ -55,6 +55,7 @@ class ExpiredBatch:
     recorded_total: int
     crashes: int
     token: int
+    waiting_since: datetime | None
     now: datetime
 
 
@@ -160,6 +161,7 @@ def _resend(recording: Recording, batch: ExpiredBatch, unknown: list[int], crash
                 attempt=batch.attempt + 1,
                 resends=batch.resends + 1,
                 crashes=count,
+                waiting_since=batch.waiting_since,
             )
         )
     recording.resends[batch.seq] += len(unknown)
@@ -207,5 +209,6 @@ def _return_rest(recording: Recording, batch: ExpiredBatch) -> None:
             errors=errors[:1],
             is_closed=is_closed,
             release_at=None if is_closed else batch.now,
+            waiting_since=batch.waiting_since,
         )
     )

@@ -1,0 +1,168 @@
+"""Recovery: what a dead worker may have sent is unknown, the rest was surely not sent."""
+
+import pytest
+
+from shared.db.queries.claim import ClaimedBatch
+from shared.db.queries.record import Recording
+from shared.domain.outcome import UnknownRule
+from tests.integration.pipeline.conftest import Bench, change
+
+
+async def _crash(bench: Bench, *, marked: int, sent: int = 0, rule: UnknownRule = UnknownRule.RESEND) -> ClaimedBatch:
+    """A worker claims, marks, records some acceptances, dies, and is swept up."""
+    batch = await bench.claim_one()
+    recording = Recording()
+    change(recording, batch, marked=marked, sent=batch.targets[:sent])
+    await bench.record(recording)
+    bench.run_out(batch)
+    await bench.recover(rule)
+    return batch
+
+
+def _due(bench: Bench) -> list[tuple[object, ...]]:
+    """What each open batch still has to send, and how often that may have been sent before."""
+    return bench.ask("SELECT targets[attempted_to + 1:], resends, crashes FROM batches ORDER BY seq")
+
+
+async def test_marked_recipients_without_an_outcome_are_sent_again_apart_from_the_rest(bench: Bench) -> None:
+    run = await bench.planned_campaign(6)
+
+    batch = await _crash(bench, marked=4, sent=1)
+
+    assert _due(bench) == [(batch.targets[4:], 0, 0), (batch.targets[1:4], 1, 1)]
+    assert bench.progress(run, "batches_left, resends") == (2, 3)
+    assert bench.states(run) == {"sent": 1, "queued": 5}
+    assert bench.ask("SELECT target_seq, outcome, decision FROM attempts ORDER BY 1") == [
+        (target, "crashed", "resend") for target in batch.targets[1:4]
+    ]
+
+
+async def test_recipients_that_moved_on_to_a_retry_are_not_unknown(bench: Bench) -> None:
+    await bench.planned_campaign(3)
+    batch = await bench.claim_one()
+    throttled = batch.targets[0]
+    recording = Recording()
+    change(recording, batch, marked=2).recorded_total = 1
+    recording.attempts[batch.seq].append(
+        (batch.run, batch.seq, throttled, batch.provider_seq, 1, "retry", "retry", "busy", None)
+    )
+    await bench.record(recording)
+    bench.run_out(batch)
+
+    recovered = await bench.recover()
+
+    assert (recovered.batches, recovered.resent) == (1, 1)
+    assert _due(bench) == [(batch.targets[2:], 0, 0), ([batch.targets[1]], 1, 1)]
+
+
+async def test_a_claim_without_marks_is_simply_due_again(bench: Bench) -> None:
+    await bench.planned_campaign(3)
+
+    batch = await _crash(bench, marked=0)
+
+    assert _due(bench) == [(batch.targets, 0, 0)]
+    assert bench.ask("SELECT count(*) FROM attempts") == [(0,)]
+
+
+async def test_where_the_rule_says_leave_nobody_is_sent_again(bench: Bench) -> None:
+    run = await bench.planned_campaign(3)
+
+    batch = await _crash(bench, marked=2, rule=UnknownRule.LEAVE)
+    assert _due(bench) == [(batch.targets[2:], 0, 0)]
+    rest = await bench.claim_one()
+    recording = Recording()
+    change(recording, rest, before=2, sent=rest.targets[2:], closes=True)
+    await bench.record(recording)
+
+    assert bench.states(run) == {"unknown": 2, "sent": 1}
+    assert bench.progress(run, "unknown, sent, resends") == (2, 1, 0)
+    assert bench.status(run) == "failed"
+
+
+async def test_a_batch_whose_last_recipients_are_left_unknown_is_closed(bench: Bench) -> None:
+    run = await bench.planned_campaign(2)
+
+    await _crash(bench, marked=2, rule=UnknownRule.LEAVE)
+
+    assert bench.progress(run, "unknown, batches_left, finished_at IS NOT NULL") == (2, 0, True)
+    assert bench.progress(run, "errors") == (
+        ["Failed sending to targets with error: the worker died before it could record the outcome"],
+    )
+
+
+async def test_the_third_crash_splits_the_suspects(bench: Bench) -> None:
+    await bench.planned_campaign(5)
+    for _ in range(2):
+        await _crash(bench, marked=5)
+    assert [(resends, crashes) for _, resends, crashes in _due(bench)] == [(2, 2)]
+
+    batch = await _crash(bench, marked=5)
+
+    assert _due(bench) == [(batch.targets[:2], 3, 2), (batch.targets[2:], 3, 2)]
+
+
+async def test_a_recipient_alone_in_three_crashes_is_given_up(bench: Bench) -> None:
+    run = await bench.planned_campaign(1)
+    for _ in range(3):
+        await _crash(bench, marked=1)
+
+    assert bench.states(run) == {"failed": 1}
+    assert bench.progress(run, "resends, batches_left") == (2, 0)
+    ((reason,),) = bench.ask("SELECT reason FROM deliveries")
+    assert str(reason).startswith("poison: ")
+
+
+async def test_one_poisonous_recipient_among_many_is_the_only_one_that_fails(bench: Bench) -> None:
+    run = await bench.planned_campaign(16)
+    ((poison,),) = bench.ask("SELECT seq FROM targets ORDER BY seq OFFSET 5 LIMIT 1")
+    crashes = 0
+
+    while bench.states(run).keys() - {"sent", "failed"}:
+        (batch, *_) = await bench.claim(turns=1)
+        if poison in batch.targets:
+            await bench.mark(batch, len(batch.targets))
+            bench.run_out(batch)
+            await bench.recover()
+            crashes += 1
+        else:
+            await bench.finish_batch(batch)
+
+    assert bench.states(run) == {"sent": 15, "failed": 1}
+    assert bench.ask("SELECT target_seq FROM deliveries WHERE state = 'failed'") == [(poison,)]
+    assert crashes <= 3 + 4 + 3  # three of all, four halvings of sixteen, three of it alone
+
+
+async def test_a_recipient_waiting_for_mended_credentials_keeps_its_patience_over_a_crash(bench: Bench) -> None:
+    await bench.planned_campaign(2)
+    bench.do("UPDATE batches SET waiting_since = now() - interval '5 minutes'")
+    ((since,),) = bench.ask("SELECT waiting_since FROM batches")
+
+    await _crash(bench, marked=1)
+
+    assert bench.ask("SELECT waiting_since FROM batches") == [(since,), (since,)]
+
+
+@pytest.mark.parametrize("seconds_left", [30.0, 0.5])
+async def test_nothing_is_taken_before_its_lease_has_run_out(bench: Bench, seconds_left: float) -> None:
+    await bench.planned_campaign(1)
+    batch = await bench.claim_one()
+    bench.do("UPDATE batches SET lease_until = now() + %s * interval '1 second'", seconds_left)
+
+    assert (await bench.recover()).batches == 0
+    assert (await bench.mark(batch, 1)).stale == set()
+
+
+async def test_nothing_is_taken_before_the_database_has_been_up_for_a_lease(bench: Bench) -> None:
+    await bench.planned_campaign(1)
+    bench.run_out(await bench.claim_one())
+
+    assert (await bench.recover(database_up_seconds=86_400)).batches == 0
+    assert (await bench.recover()).batches == 1
+
+
+async def test_a_write_that_comes_after_the_sweep_is_refused(bench: Bench) -> None:
+    run = await bench.planned_campaign(2)
+    batch = await _crash(bench, marked=2)
+
+    assert (await bench.finish_batch(batch)).stale == {batch.seq}
+    assert bench.states(run) == {"queued": 2}
