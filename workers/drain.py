@@ -6,7 +6,9 @@ provider holds up nobody, and transactional work never waits for a bulk slice to
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -25,10 +27,27 @@ from workers.window import Window
 POLL_SECONDS = 0.05
 """How often a busy slice looks for due work in its other queues."""
 
+FIRST_TURNS = 8
 MOST_TURNS = 256
 """Messages one claim may take a batch of: a thousand one-recipient messages cost a handful of claims."""
 
 log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Appetite:
+    """How many batches of a queue are worth claiming at once: more while there are more, fewer of large ones."""
+
+    turns: int = FIRST_TURNS
+    recipients_per_batch: float = 1.0
+
+    def for_room(self, room: int) -> int:
+        return max(1, min(self.turns, int(room / self.recipients_per_batch)))
+
+    def learn(self, asked: int, batches: Sequence[OpenBatch]) -> None:
+        if batches:
+            self.recipients_per_batch = sum(len(batch.claimed.targets) for batch in batches) / len(batches)
+        self.turns = min(MOST_TURNS, 2 * asked) if len(batches) == asked else max(FIRST_TURNS, len(batches))
 
 
 class Drain:
@@ -57,6 +76,7 @@ class Drain:
         self._window = window
         self._ringer = ringer
         self._slice_seconds = slice_seconds
+        self._appetites: defaultdict[str, _Appetite] = defaultdict(_Appetite)  # key: queue
         self._delivering: dict[asyncio.Task[None], OpenBatch] = {}
         self._planning: asyncio.Task[None] | None = None
 
@@ -103,8 +123,10 @@ class Drain:
             room = self._room(queue)
             if room <= 0:
                 continue
-            held = sum(1 for batch in self._delivering.values() if batch.queue == queue)
-            batches = await self._claimer.claim(name, turns=max(1, min(MOST_TURNS, room, 2 * held + 8)))
+            appetite = self._appetites[name]
+            turns = appetite.for_room(room)
+            batches = await self._claimer.claim(name, turns=turns)
+            appetite.learn(turns, batches)
             for batch in batches:
                 task = asyncio.create_task(self._deliverer.deliver(batch))
                 self._delivering[task] = batch
