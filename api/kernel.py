@@ -3,7 +3,8 @@
 A handler is an ordinary FastAPI path operation. What it takes is said by its signature: `call` (who is calling),
 path parameters, one query model and one body model. FastAPI makes the OpenAPI document of these; at run time this
 kernel reads them itself, because the contract wants authentication before validation (§3.1), other error bodies,
-`[]` for an empty body, forms, brackets in names (§1), and because it costs a quarter of FastAPI's own request path.
+`[]` for an empty body, forms, brackets in names (§1), and because it costs some 100 µs of CPU a request where
+FastAPI's own path costs 290.
 """
 
 import inspect

@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.errors import RejectedRequest
 
+AnySelect = Select[*tuple[Any, ...]]
+
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 5_000
 MAX_TOTAL = 5_000
@@ -50,7 +52,7 @@ class Page:
 
 async def select_page(
     session: AsyncSession,
-    statement: Select[Any],
+    statement: AnySelect,
     selection: Selection,
     *,
     seq: SQLColumnExpression[Any],
@@ -71,7 +73,7 @@ async def select_page(
 
 
 async def _find_position(
-    session: AsyncSession, statement: Select[Any], orders: Sequence[Order], is_cursor: ColumnElement[bool]
+    session: AsyncSession, statement: AnySelect, orders: Sequence[Order], is_cursor: ColumnElement[bool]
 ) -> Row[Any]:
     """The cursor item's values of the ordered columns."""
     columns = [order.column for order in orders]
@@ -109,6 +111,6 @@ def _order_by(order: Order, *, is_reversed: bool) -> ColumnElement[Any]:
     return descending.nulls_last() if order.is_nullable else descending
 
 
-async def _count(session: AsyncSession, matching: Select[Any]) -> int:
+async def _count(session: AsyncSession, matching: AnySelect) -> int:
     counted = matching.with_only_columns(literal(1), maintain_column_froms=True).limit(MAX_TOTAL).subquery()
     return int(await session.scalar(select(func.count()).select_from(counted)) or 0)

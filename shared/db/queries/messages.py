@@ -23,7 +23,7 @@ class ShownMessage(NamedTuple):
     is_due: bool | None  # None: it was never scheduled
 
 
-def _shown(project_seq: ProjectSeq) -> Select[tuple[Message, int, list[str], bool]]:
+def _shown(project_seq: ProjectSeq) -> Select[Message, int, list[str], bool]:
     return (
         select(Message, MessageProgress.sent, MessageProgress.errors, IS_DUE)
         .outerjoin(MessageProgress, MessageProgress.run == Message.run)
@@ -35,7 +35,7 @@ async def find_message(session: AsyncSession, project_seq: ProjectSeq, message_i
     """Reads the row anew, also in a session that has seen it before."""
     statement = _shown(project_seq).where(Message.id == message_id)
     row = (await session.execute(statement, execution_options={"populate_existing": True})).one_or_none()
-    return row and ShownMessage(*row)
+    return row and ShownMessage._make(row)
 
 
 async def list_messages(session: AsyncSession, project_seq: ProjectSeq, selection: Selection) -> Page:

@@ -111,7 +111,7 @@ LEFT JOIN providers ON providers.seq = page.provider_seq
 ORDER BY page.target_seq LIMIT %(limit)s
 """
 
-_SOURCES = {
+_SOURCES: dict[str | None, str] = {
     None: f"({_LEDGER.format(filter='')}) UNION ALL ({_OPEN.format(filter='')})",
     **dict.fromkeys(OPEN_STATES, _OPEN.format(filter="WHERE open.state = %(state)s")),
     DeliveryState.SENT: _LEDGER.format(filter="AND state = 'sent'"),
@@ -121,7 +121,6 @@ _SOURCES = {
         _LEDGER.format(filter="AND state = %(state)s AND state <> 'sent'"),
     ),
 }
-RECIPIENT_STATES = (*OPEN_STATES, *DeliveryState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +141,7 @@ class ShownRecipient:
 async def list_recipients(
     connection: HotConnection, run: int, *, state: str | None, after: int, limit: int
 ) -> list[ShownRecipient]:
-    """A page ordered by target_seq, beginning behind `after`; `state`: one of RECIPIENT_STATES, None: any."""
+    """A page ordered by target_seq, beginning behind `after`; `state`: an open or final one; None: any."""
     async with connection.cursor(row_factory=class_row(ShownRecipient)) as cursor:
         await cursor.execute(
             _SHOW.format(source=_SOURCES[state]), {"run": run, "after": after, "limit": limit, "state": state}

@@ -23,7 +23,7 @@ class Membership(NamedTuple):
     topic_id: str
 
 
-def _memberships(topic_seq: int) -> Select[tuple[Subscriber, Target, str, str, str]]:
+def _memberships(topic_seq: int) -> Select[Subscriber, Target, str, str, str]:
     return (
         select(Subscriber, Target, User.id, User.name, Topic.id)
         .join(Target, Target.seq == Subscriber.target_seq)
@@ -49,7 +49,7 @@ async def hold_target(session: AsyncSession, project_seq: ProjectSeq, target_id:
         .with_for_update(read=True, key_share=True, of=Target)
     )
     row = (await session.execute(statement)).one_or_none()
-    return row and Joining(*row)
+    return row and Joining._make(row)
 
 
 async def create_subscriber(
@@ -76,7 +76,7 @@ async def create_subscriber(
 
 async def find_subscriber(session: AsyncSession, topic_seq: int, subscriber_id: str) -> Membership | None:
     row = (await session.execute(_memberships(topic_seq).where(Subscriber.id == subscriber_id))).one_or_none()
-    return row and Membership(*row)
+    return row and Membership._make(row)
 
 
 async def list_subscribers(session: AsyncSession, topic_seq: int, selection: Selection) -> Page:

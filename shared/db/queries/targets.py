@@ -43,7 +43,7 @@ async def find_target_by_identifier(
 ) -> OwnedTarget | None:
     statement = OWNED.where(Target.project_seq == project_seq, Target.identifier == identifier)
     row = (await session.execute(statement)).one_or_none()
-    return OwnedTarget(*row) if row else None
+    return OwnedTarget._make(row) if row else None
 
 
 async def list_targets_of_user(session: AsyncSession, user_seq: int, selection: Selection) -> Page:

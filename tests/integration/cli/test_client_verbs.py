@@ -27,7 +27,7 @@ CONTACTS = "user_id,name,email,topics\nanna,Anna,anna@example.com,news\nbob,Bob,
 @pytest.fixture
 def caller(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     """An API with a project, named by TIDINGS_API_* variables."""
-    for running in run_api(settings.model_copy(update={"port": 0})):
+    with run_api(settings.model_copy(update={"port": 0})) as running:
         caller = make_caller(running)
         monkeypatch.setenv("TIDINGS_API_ENDPOINT", caller.endpoint)
         monkeypatch.setenv("TIDINGS_API_PROJECT", caller.project_id)

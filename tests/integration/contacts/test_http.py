@@ -16,7 +16,7 @@ IMPORTS = "/tidings/imports"
 @pytest.fixture
 def caller(settings: Settings) -> Iterator[Caller]:
     """The API of this test, whose JSON bodies may have a thousand bytes."""
-    for running in run_api(settings.model_copy(update={"port": 0, "max_body_bytes": 1_000, "key_cache_seconds": 0})):
+    with run_api(settings.model_copy(update={"port": 0, "max_body_bytes": 1_000, "key_cache_seconds": 0})) as running:
         caller = make_caller(running)
         with caller.session:
             yield caller
