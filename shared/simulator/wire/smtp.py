@@ -56,6 +56,7 @@ class SmtpConnection(asyncio.Protocol):
         self._last_due = 0.0
         self._timer: asyncio.Handle | None = None
         self._upgrade: asyncio.Task[None] | None = None
+        self._early = b""  # came over TLS with the end of the handshake, before we knew of that
 
     # asyncio's side
 
@@ -73,6 +74,8 @@ class SmtpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:
+            if self._upgrade is not None and not self.is_encrypted:
+                self._early += data
             return
         if self._append(data):
             while not self._is_deaf and (self._take_content() if self._is_reading_content else self._take_line()):
@@ -213,3 +216,5 @@ class SmtpConnection(asyncio.Protocol):
         self.is_encrypted = True
         self._is_deaf = False
         self._session.start_over()
+        early, self._early = self._early, b""
+        self.data_received(early)
