@@ -49,14 +49,22 @@ async def import_contact_file(call: Call, wanted: Annotated[ImportParameters, Qu
         return ImportModel.of(await import_contacts(call.services.engine, call.project, file, report=_nobody_watches))
 
 
-@routes.get("/v1/tidings/imports/{importId}", scope="users.read", answers=ImportModel, refusals=["import_not_found"])
+@routes.get(
+    "/v1/tidings/imports/{importId}",
+    scope=("users.read", "users.write"),
+    answers=ImportModel,
+    refusals=["import_not_found"],
+)
 async def get_import(call: Call, import_id: ImportId) -> ImportModel:
     """How far an import is."""
     return ImportModel.of(await _find(call, import_id))
 
 
 @routes.get(
-    "/v1/tidings/imports/{importId}/faults", scope="users.read", answers=FaultPage, refusals=["import_not_found"]
+    "/v1/tidings/imports/{importId}/faults",
+    scope=("users.read", "users.write"),
+    answers=FaultPage,
+    refusals=["import_not_found"],
 )
 async def list_import_faults(call: Call, import_id: ImportId, wanted: Annotated[FaultParameters, Query()]) -> FaultPage:
     """Rows that were left out, and why, in pages."""

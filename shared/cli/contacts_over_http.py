@@ -17,14 +17,14 @@ POLL_SECONDS = 0.5
 async def import_over_http(client: Client, file: ContactFile, *, report: Report) -> ImportProgress:
     """The finished import. Raises UnreadableFile as the API does."""
     import_id = await asyncio.to_thread(file.fingerprint)
+    await asyncio.to_thread(_find_import, client, import_id)  # a wrong key is told before the file is sent
     upload = asyncio.create_task(asyncio.to_thread(_upload, client, file))
     size = file.path.stat().st_size
     while not upload.done():
         await asyncio.wait({upload}, timeout=POLL_SECONDS)
-        # the API may not have begun, or may be busy: the bar stands still, and the upload itself tells what is wrong
-        with contextlib.suppress(RejectedRequest, NotReachable):
+        with contextlib.suppress(NotReachable):  # the upload itself tells what is wrong
             progress = await asyncio.to_thread(_find_import, client, import_id)
-            if progress.state is not ImportState.FINISHED:  # finished: an earlier pass
+            if progress and progress.state is not ImportState.FINISHED:  # finished: an earlier pass
                 report(progress, size)
     return await upload
 
@@ -44,8 +44,14 @@ def _upload(client: Client, file: ContactFile) -> ImportProgress:
     return _read_progress(answer)
 
 
-def _find_import(client: Client, import_id: str) -> ImportProgress:
-    return _read_progress(client.get(f"{IMPORTS}/{import_id}"))
+def _find_import(client: Client, import_id: str) -> ImportProgress | None:
+    """None: it has not begun."""
+    try:
+        return _read_progress(client.get(f"{IMPORTS}/{import_id}"))
+    except RejectedRequest as error:
+        if error.type == "import_not_found":
+            return None
+        raise
 
 
 def _read_progress(wire: dict[str, Any]) -> ImportProgress:

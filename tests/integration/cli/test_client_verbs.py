@@ -160,6 +160,12 @@ class TestImport:
         assert "email 'anna@example.com' belongs to another user" in Path(result["error_file"]).read_text()
         assert caller.rows("SELECT id FROM users ORDER BY id") == [("anna",), ("bob",)]
 
+    def test_a_wrong_key_is_told_before_the_file_is_sent(
+        self, tidings: Tidings, caller: Caller, contacts: Path
+    ) -> None:
+        contacts.write_text(CONTACTS + "\n" * 10_000_000)  # more than the line holds
+        assert_said(tidings("import", str(contacts), "--key", "standard_wrong"), FAILED, "no such key")
+
     def test_a_broken_file_through_an_api(self, tidings: Tidings, caller: Caller, contacts: Path) -> None:
         contacts.write_text("who,what\n")
         assert_said(tidings("import", str(contacts)), USAGE, "unknown columns: 'who', 'what'")
