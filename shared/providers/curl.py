@@ -4,30 +4,18 @@ Cost decides the shape: no task, future or callback of ours per header; handles 
 their last request is set again; results are gathered once per socket event.
 """
 
-import asyncio
 import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Iterator
-from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 
 import pycurl
 
-from shared.providers.flow import Flow, Turns
+from shared.providers.curl_line import Exchange, Line, Options
 from shared.providers.transport import BODY_LIMIT_BYTES, Failure, Reply, Request
 from shared.providers.trust import combined_bundle
-
-STREAMS_PER_CONNECTION: Final = 100
-"""What Google's and most other front ends allow; libcurl stays below a server that announces less."""
-
-EXPECT_NOTHING: Final = ("expect:", "user-agent: tidings")
-"""No `100-continue` round trip before a body; and who we are."""
-
-REWIND_REFUSED: Final = "necessary data rewind"
-
-Exchange = Flow[Request, Reply | Failure]
 
 
 class CurlTransport:
@@ -46,7 +34,7 @@ class CurlTransport:
         self._timeout_seconds = timeout_seconds
         self._connect_timeout_seconds = connect_timeout_seconds
         self._connections = connections
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, Line] = {}
         self._is_closed = False
 
     async def exchange(
@@ -56,7 +44,7 @@ class CurlTransport:
             raise RuntimeError("The transport is closed.")
         line = self._lines.get(origin)
         if line is None:
-            line = self._lines[origin] = _Line(origin, self._connections, self._common_options())
+            line = self._lines[origin] = Line(origin, self._connections, self._common_options())
         flow = Exchange(requests)
         line.admit(flow)
         try:
@@ -73,7 +61,7 @@ class CurlTransport:
         if self._bundle is not None:
             self._bundle.close()
 
-    def _common_options(self) -> list[tuple[int, object]]:
+    def _common_options(self) -> Options:
         return [
             (pycurl.NOSIGNAL, 1),
             (pycurl.PROXY, ""),  # none, whatever the environment says
@@ -89,7 +77,7 @@ class CurlTransport:
         ]
 
 
-def _authorities(bundle: IO[bytes] | None) -> list[tuple[int, object]]:
+def _authorities(bundle: IO[bytes] | None) -> Options:
     path = bundle.name if bundle is not None else ssl.get_default_verify_paths().cafile
     return [(pycurl.CAINFO, path)] if path else []
 
@@ -107,183 +95,3 @@ def _give_up_after(seconds: float) -> Any:
         return result
 
     return set_user_timeout
-
-
-class _Slot:
-    """A libcurl easy handle, used for one request after the other."""
-
-    __slots__ = ("_chunks", "_headers", "_method", "_path", "curl", "flow", "index")
-
-    def __init__(self, options: list[tuple[int, object]]) -> None:
-        self.curl = pycurl.Curl()
-        for option, value in options:
-            self.curl.setopt(option, value)
-        self._chunks: list[bytes] = []
-        self.curl.setopt(pycurl.WRITEFUNCTION, self._chunks.append)
-        self._path = self._method = ""
-        self._headers: tuple[str, ...] = ()
-        self.flow: Exchange | None = None
-        self.index = 0
-
-    def prepare(self, origin: str, request: Request) -> None:
-        """Set what differs from the request before.
-
-        The body is read through a callback that cannot go back to its start. Given as a buffer, libcurl would send
-        it again, unasked, when a kept connection breaks without a reply: a second push that nobody counted.
-        """
-        curl = self.curl
-        path, headers, body, method = request
-        if path != self._path:
-            curl.setopt(pycurl.URL, origin + path)
-            self._path = path
-        if headers is not self._headers:
-            curl.setopt(pycurl.HTTPHEADER, headers + EXPECT_NOTHING)
-            self._headers = headers
-        if method != self._method:
-            curl.setopt(pycurl.POST, 1)
-            curl.setopt(pycurl.CUSTOMREQUEST, method)
-            self._method = method
-        curl.setopt(pycurl.POSTFIELDSIZE, len(body))
-        curl.setopt(pycurl.READFUNCTION, BytesIO(body).read)
-        self._chunks.clear()
-
-    def reply(self, *, is_cut: bool = False) -> Reply:
-        chunks = self._chunks
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        status = self.curl.getinfo(pycurl.RESPONSE_CODE)
-        if status < 300:
-            return Reply(status, body, None, is_cut)
-        return Reply(status, body, self.curl.getinfo(pycurl.RETRY_AFTER) or None, is_cut)
-
-    @property
-    def spoke_http2(self) -> bool:
-        return bool(self.curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2_0)
-
-    @property
-    def has_sent(self) -> bool:
-        return bool(self.curl.getinfo(pycurl.REQUEST_SIZE))
-
-
-class _Line:
-    """The connections to one origin, and the requests waiting for room on them."""
-
-    def __init__(self, origin: str, connections: int, options: list[tuple[int, object]]) -> None:
-        self._origin = origin
-        self._options = options
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
-        self._turns = Turns[Request, Reply | Failure]()
-        self._limit = connections * STREAMS_PER_CONNECTION
-        self._idle: list[_Slot] = []
-        self._busy: dict[Any, _Slot] = {}
-        self._has_met_http1 = False
-        self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
-        self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, connections)
-        self._multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, STREAMS_PER_CONNECTION)
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._schedule)
-
-    def admit(self, flow: Exchange) -> None:
-        self._turns.join(flow)
-        while len(self._busy) < self._limit and self._start(self._idle.pop() if self._idle else None):
-            pass
-
-    def drop(self, flow: Exchange) -> None:
-        """Forget a flow; its requests in flight are reset."""
-        flow.abandon()
-        for slot in [slot for slot in self._busy.values() if slot.flow is flow]:
-            self._release(slot)
-            self._start(slot)
-
-    def close(self) -> None:
-        for slot in list(self._busy.values()):
-            flow = self._release(slot)
-            flow.finish(slot.index, Failure("the transport was closed", never_left=False))
-        while (waiting := self._turns.take()) is not None:
-            flow, index, _request = waiting
-            flow.finish(index, Failure("the transport was closed", never_left=True))
-        for slot in self._idle:
-            slot.curl.close()
-        self._multi.close()
-        self._schedule(-1)
-
-    def _start(self, slot: _Slot | None) -> bool:
-        """Send the next waiting request with this slot; False when there is none."""
-        work = self._turns.take()
-        if work is None:
-            if slot is not None:
-                self._idle.append(slot)
-            return False
-        if slot is None:
-            slot = _Slot(self._options)
-        slot.flow, slot.index, request = work
-        slot.prepare(self._origin, request)
-        self._busy[slot.curl] = slot
-        self._multi.add_handle(slot.curl)
-        return True
-
-    def _release(self, slot: _Slot) -> Exchange:
-        self._multi.remove_handle(slot.curl)
-        del self._busy[slot.curl]
-        flow, slot.flow = slot.flow, None
-        assert flow is not None
-        return flow
-
-    def _act(self, descriptor: int, events: int) -> None:
-        """Let libcurl work on a socket or a timer, then hand on what it finished and fill the room it left."""
-        self._multi.socket_action(descriptor, events)
-        remaining = 1
-        while remaining:
-            remaining, succeeded, failed = self._multi.info_read()
-            for curl in succeeded:
-                slot = self._busy[curl]
-                if not slot.spoke_http2:
-                    self._has_met_http1 = True
-                self._release(slot).finish(slot.index, slot.reply())
-                self._start(slot)
-            for curl, code, text in failed:
-                slot = self._busy[curl]
-                self._release(slot).finish(slot.index, self._judge(slot, code, text))
-                self._start(slot)
-
-    def _judge(self, slot: _Slot, code: int, text: str) -> Reply | Failure:
-        """What libcurl's error means for us.
-
-        A refused stream (REFUSED_STREAM, or above the last one a GOAWAY names) shows as libcurl's wish to send again
-        on a fresh connection, which our body does not allow. A broken HTTP/2 connection may end in the same code, but
-        then its own text was recorded first. A kept HTTP/1.1 connection closed in order looks just like it, so an
-        origin that ever answered in HTTP/1.1 gets no such credit. Should the wording change one day, refused requests
-        count as perhaps received: the safe side.
-        """
-        if code == pycurl.E_FILESIZE_EXCEEDED:
-            return slot.reply(is_cut=True)
-        if code == pycurl.E_SEND_FAIL_REWIND and text.startswith(REWIND_REFUSED) and not self._has_met_http1:
-            return Failure("the server refused the stream", never_left=True)
-        return Failure(f"{text or 'the connection broke'} (libcurl {code})", never_left=not slot.has_sent)
-
-    def _watch(self, event: int, descriptor: int, _multi: object, _data: object) -> None:
-        """Libcurl says which events of a socket it waits for."""
-        loop = self._loop
-        if event in {pycurl.POLL_IN, pycurl.POLL_INOUT}:
-            loop.add_reader(descriptor, self._act, descriptor, pycurl.CSELECT_IN)
-        else:
-            loop.remove_reader(descriptor)
-        if event in {pycurl.POLL_OUT, pycurl.POLL_INOUT}:
-            loop.add_writer(descriptor, self._act, descriptor, pycurl.CSELECT_OUT)
-        else:
-            loop.remove_writer(descriptor)
-
-    def _schedule(self, milliseconds: int) -> None:
-        """Libcurl says when it wants to be called at the latest; -1: not at all."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if milliseconds == 0:
-            self._timer = self._loop.call_soon(self._expire)
-        elif milliseconds > 0:
-            self._timer = self._loop.call_later(milliseconds / 1000, self._expire)
-
-    def _expire(self) -> None:
-        self._timer = None
-        self._act(pycurl.SOCKET_TIMEOUT, 0)

@@ -17,12 +17,12 @@ class Flow(Generic[Item, Result]):
     hundreds of them.
     """
 
-    __slots__ = ("_finished", "_items", "_travelling", "_waiter", "exhausted", "waiting")
+    __slots__ = ("_count", "_finished", "_items", "_travelling", "_waiter", "exhausted")
 
-    def __init__(self, items: Iterator[tuple[int, Item]], count: int = 0) -> None:
-        """`count`: how many there are, for those who open connections by need."""
+    def __init__(self, items: Iterator[tuple[int, Item]], count: int | None = None) -> None:
+        """`count`: how many items there are, for those who open connections by need; at least 1."""
         self._items = items
-        self.waiting = count
+        self._count = count
         self._travelling = 0
         self._finished: list[tuple[int, Result]] = []
         self._waiter: asyncio.Future[None] | None = None
@@ -37,8 +37,15 @@ class Flow(Generic[Item, Result]):
             self.abandon()
         else:
             self._travelling += 1
-            self.waiting -= 1
+            if self._count is not None:
+                self._count -= 1
+                self.exhausted = self._count == 0
         return pair
+
+    @property
+    def waiting(self) -> int:
+        """How many items are still to be taken, as far as their number was given."""
+        return 0 if self.exhausted else self._count or 0
 
     def finish(self, index: int, result: Result) -> None:
         """Answer an item that was taken: once for each."""
@@ -49,7 +56,6 @@ class Flow(Generic[Item, Result]):
     def abandon(self) -> None:
         """Pull no more. What travels already may still be answered."""
         self.exhausted = True
-        self.waiting = 0
         self._wake()
 
     async def batches(self) -> AsyncGenerator[list[tuple[int, Result]], None]:

@@ -8,73 +8,14 @@ switch for each reply would be most of the work.
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
-from shared.domain.outcome import Accepted, Outcome, Refused, Retry, Unknown
-from shared.providers.email.address import Address
+from shared.domain.outcome import Accepted, Refused, Retry, Unknown
 from shared.providers.email.replies import Phase, Reply, judge
-from shared.providers.flow import Flow
+from shared.providers.email.reply_reader import NotSmtp, ReplyReader
+from shared.providers.email.terms import Extensions, Feeder, Limits, Mail
 
-REPLY_LIMIT_BYTES: Final = 64 * 1024  # of one reply, all its lines together
 JOINED_LIMIT_BYTES: Final = 256 * 1024  # shorter mails are written in one piece with what follows them
-
-
-@dataclass(slots=True, eq=False)
-class Mail:
-    """One copy, to one recipient."""
-
-    sender: Address
-    recipient: Address
-    head: bytes  # its own headers
-    tail: bytes  # what it shares with other copies, to the dot
-    flow: "Flow[Mail, Outcome]" = field(init=False)  # where its outcome goes; known when it is taken from there
-    index: int = field(init=False)
-    was_given_back: bool = False  # has met one connection that the server closed before it began
-
-    @property
-    def needs_utf8(self) -> bool:
-        return self.sender.needs_utf8 or self.recipient.needs_utf8
-
-    def settle(self, outcome: Outcome) -> None:
-        self.flow.finish(self.index, outcome)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Seconds, and mails."""
-
-    reply_seconds: float
-    final_seconds: float  # the reply to the final dot
-    connect_seconds: float = 3.0  # TLS included
-    idle_seconds: float = 30.0
-    lifetime_seconds: float = 600.0
-    mails: int = 100  # a connection carries
-
-
-class Feeder(Protocol):
-    """Who supplies a connection with mails: the pool."""
-
-    def next_mail(self) -> Mail | None:
-        """None: nothing to send now."""
-
-    def give_back(self, mail: Mail) -> None:
-        """Take a mail again that was not begun, for another connection."""
-
-    def note_idle(self, connection: "SmtpConnection") -> None: ...
-
-    def note_closed(self, connection: "SmtpConnection") -> None: ...
-
-
-@dataclass(slots=True)
-class Extensions:
-    """What EHLO announced."""
-
-    pipelining: bool = False
-    size: bool = False
-    utf8: bool = False
-    starttls: bool = False
-    auth: frozenset[str] = field(default_factory=frozenset)
 
 
 class SmtpConnection(asyncio.Protocol):
@@ -87,9 +28,7 @@ class SmtpConnection(asyncio.Protocol):
         self._feeder = feeder
         self._loop = asyncio.get_running_loop()
         self._opened_at = self._loop.time()
-        self._unread = b""  # an incomplete line
-        self._earlier_lines: list[bytes] = []  # of a reply in several lines
-        self._reply_bytes = 0
+        self._reader = ReplyReader()
         self._is_opening = True
         self._asked: asyncio.Future[list[Reply]] = self._loop.create_future()  # first for the greeting; empty: lost
         self._expected: deque[Phase] = deque()  # phases whose replies are still to come, in order
@@ -120,7 +59,7 @@ class SmtpConnection(asyncio.Protocol):
     @property
     def has_unread(self) -> bool:
         """Bytes after the last reply: before TLS starts there must be none, or they were slipped in."""
-        return bool(self._unread or self._earlier_lines or self.is_closed)
+        return self._reader.has_unread or self.is_closed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
@@ -142,7 +81,7 @@ class SmtpConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Say goodbye where no reply is outstanding; abandon what is."""
-        if not self.is_closed and not self._expected:
+        if self.transport is not None and not self.is_closed and not self._expected:
             self._write(b"QUIT\r\n")
         self._lose("the connection was closed", is_orderly=True)
 
@@ -153,9 +92,18 @@ class SmtpConnection(asyncio.Protocol):
     def _take(self) -> Mail | None:
         while self._may_take():
             mail = self._feeder.next_mail()
-            if mail is None or self.extensions.utf8 or not mail.needs_utf8:
+            refusal = None if mail is None else self._refusal_of(mail)
+            if mail is None or refusal is None:
                 return mail
-            mail.settle(Refused("the server does not take addresses beyond ASCII (no SMTPUTF8)"))
+            mail.settle(refusal)
+        return None
+
+    def _refusal_of(self, mail: Mail) -> Refused | None:
+        """What the server's extensions rule out need not be tried."""
+        if mail.needs_utf8 and not self.extensions.utf8:
+            return Refused("the server does not take addresses beyond ASCII (no SMTPUTF8)")
+        if self.extensions.size and mail.size_bytes > self.extensions.size:
+            return Refused(f"the mail has {mail.size_bytes} bytes, the server takes {self.extensions.size}")
         return None
 
     def _enter(self, mail: Mail) -> bytes:
@@ -177,7 +125,7 @@ class SmtpConnection(asyncio.Protocol):
         return b"".join([command for _, command in steps])
 
     def _mail_command(self, mail: Mail) -> bytes:
-        size = f" SIZE={len(mail.head) + len(mail.tail)}" if self.extensions.size else ""
+        size = f" SIZE={mail.size_bytes}" if self.extensions.size is not None else ""
         utf8 = " SMTPUTF8" if mail.needs_utf8 else ""
         return f"MAIL FROM:<{mail.sender.text}>{size}{utf8}\r\n".encode()
 
@@ -201,32 +149,16 @@ class SmtpConnection(asyncio.Protocol):
     # Replies
 
     def data_received(self, data: bytes) -> None:
-        if self._unread:
-            data = self._unread + data
-        *lines, self._unread = data.split(b"\n")
-        for line in lines:
-            if self.is_closed:
-                return
-            self._note_line(line)
-        if self._reply_bytes + len(self._unread) > REPLY_LIMIT_BYTES:
-            self._lose("the server's reply has no end")
-
-    def _note_line(self, line: bytes) -> None:
-        if not line[:3].isdigit():
-            self._lose("the server's reply is not SMTP")
-        elif line[3:4] == b"-":
-            self._earlier_lines.append(line)
-            self._reply_bytes += len(line)
-        elif self._is_opening:
-            self._answer([*self._earlier_lines, line])
-            self._end_reply()
-        else:
-            self._end_reply()
-            self._note_reply(int(line[:3]), line)
-
-    def _end_reply(self) -> None:
-        self._earlier_lines.clear()
-        self._reply_bytes = 0
+        try:
+            for lines in self._reader.feed(data):
+                if self.is_closed:
+                    return
+                if self._is_opening:
+                    self._answer(lines)
+                else:
+                    self._note_reply(int(lines[-1][:3]), lines[-1])
+        except NotSmtp as error:
+            self._lose(str(error))
 
     def _answer(self, lines: list[bytes]) -> None:
         if self._asked.done():

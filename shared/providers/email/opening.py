@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from shared.domain.outcome import AccountFault, Retry
-from shared.providers.email.connection import Extensions, Feeder, Limits, SmtpConnection
+from shared.providers.email.connection import SmtpConnection
 from shared.providers.email.hosts import AllowedHosts, NoConnection, Security, SmtpHost
 from shared.providers.email.replies import Phase, Reply, judge
+from shared.providers.email.terms import Extensions, Feeder, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +140,14 @@ def _read_extensions(replies: list[Reply]) -> Extensions:
         announced.setdefault(keyword, []).extend(parameters)
     return Extensions(
         pipelining="PIPELINING" in announced,
-        size="SIZE" in announced,
+        size=_read_size(announced.get("SIZE")),
         utf8="SMTPUTF8" in announced,
         starttls="STARTTLS" in announced,
         auth=frozenset(announced.get("AUTH", ())),
     )
+
+
+def _read_size(parameters: list[str] | None) -> int | None:
+    if parameters is None:
+        return None
+    return int(parameters[0]) if parameters and parameters[0].isdecimal() else 0

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from shared.domain.outcome import AccountFault, Outcome, Retry
-from shared.providers.email.connection import Mail, SmtpConnection
+from shared.providers.email.connection import SmtpConnection
 from shared.providers.email.hosts import NoConnection, SmtpHost
 from shared.providers.email.opening import Opener
-from shared.providers.flow import Flow, Turns
+from shared.providers.email.terms import Kept, Mail, MailFlow
+from shared.providers.flow import Turns
 
 COOL_DOWN_SECONDS: Final = 60.0
 """After a server refused a further connection we ask for no more, and after a host failed we begin with the one that
 worked, for so long."""
-
-MailFlow = Flow[Mail, Outcome]
 
 
 class SmtpPool:
@@ -27,8 +26,8 @@ class SmtpPool:
         self._most = connections
         self._turns = Turns[Mail, Outcome]()
         self._given_back: deque[Mail] = deque()
-        self._open: set[SmtpConnection] = set()
-        self._idle: list[SmtpConnection] = []
+        self._open: set[Kept] = set()
+        self._idle: list[Kept] = []
         self._opening: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._ceiling_until = 0.0
@@ -65,10 +64,10 @@ class SmtpPool:
     def give_back(self, mail: Mail) -> None:
         self._given_back.append(mail)
 
-    def note_idle(self, connection: SmtpConnection) -> None:
+    def note_idle(self, connection: Kept) -> None:
         self._idle.append(connection)
 
-    def note_closed(self, connection: SmtpConnection) -> None:
+    def note_closed(self, connection: Kept) -> None:
         if connection not in self._open:
             return  # it never got beyond opening
         self._open.discard(connection)

@@ -7,11 +7,11 @@ from shared.domain.outcome import Outcome, Refused, UnknownRule
 from shared.domain.status import Channel
 from shared.providers.contract import Account, Content, SendRequest
 from shared.providers.email.address import Address, read_address
-from shared.providers.email.connection import Limits, Mail
 from shared.providers.email.hosts import AllowedHosts, NoConnection, hosts_of, overriding_host
 from shared.providers.email.mail import MailRefused, MailTemplate, date_now
 from shared.providers.email.opening import Login, Opener
-from shared.providers.email.pool import MailFlow, SmtpPool
+from shared.providers.email.pool import SmtpPool
+from shared.providers.email.terms import Limits, Mail, MailFlow
 from shared.providers.renderings import Renderings
 from shared.providers.trust import tls_context
 from shared.settings import Settings
@@ -56,6 +56,8 @@ class SmtpAdapter:
                 recipients.append((index, read_address(request.identifier)))
             except ValueError as error:
                 yield index, Refused(str(error))
+        if not recipients:
+            return
         flow = MailFlow(_mails(template, requests, recipients), len(recipients))
         pool.submit(flow)
         try:

@@ -1,10 +1,10 @@
-"""Providers' other side, scripted per test: an HTTP/2 server that can misbehave in every way we name."""
+"""An HTTP/2 server scripted per test, which can misbehave in every way we name."""
 
 import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, cast
 
 import h2.config
 import h2.connection
@@ -54,7 +54,15 @@ class Garbage:
     """Bytes that are no frame."""
 
 
-Act = Answer | Silence | ResetStream | Hangup | GoAway | Drip | Garbage
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Answered when the test lets it."""
+
+    answer: Answer
+    released: asyncio.Event
+
+
+Act = Answer | Silence | ResetStream | Hangup | GoAway | Drip | Garbage | Held
 
 
 @dataclass(slots=True)
@@ -111,12 +119,13 @@ class _Http2Connection(asyncio.Protocol):
         self._requests: dict[int, Received] = {}
         self._unsent: dict[int, bytes] = {}  # by stream: body that waits for flow control
         self._timers: list[asyncio.TimerHandle] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_leaving = False  # said so with GOAWAY: nothing more is taken on
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
         self._h2.local_settings.max_concurrent_streams = server.max_streams
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
         self._number = self._server.connections
         self._server.connections += 1
         self._server._open.add(self)
@@ -127,10 +136,13 @@ class _Http2Connection(asyncio.Protocol):
         self._server._open.discard(self)
         for timer in self._timers:
             timer.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     def data_received(self, data: bytes) -> None:
         for event in self._h2.receive_data(data):
-            self._note(event)
+            if not self._is_leaving:
+                self._note(event)
         self._flush()
 
     def _note(self, event: h2.events.Event) -> None:
@@ -165,13 +177,22 @@ class _Http2Connection(asyncio.Protocol):
                 self._h2.close_connection(last_stream_id=request.stream_id - 2)
                 self._flush()
                 self.transport.close()
+                self._is_leaving = True
             case Drip(status):
                 self._h2.send_headers(request.stream_id, [(":status", str(status))])
                 self._drip(request.stream_id)
             case Garbage():
                 self.transport.write(b"\x00" * 4 + b"nothing that a client understands" * 4)
+            case Held(answer, released):
+                task = asyncio.get_running_loop().create_task(self._answer_later(request, answer, released))
+                self._tasks.add(task)
             case Silence():
                 pass
+
+    async def _answer_later(self, request: Received, answer: Answer, released: asyncio.Event) -> None:
+        await released.wait()
+        self._act(request, answer)
+        self._flush()
 
     def _drip(self, stream_id: int) -> None:
         try:
