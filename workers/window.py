@@ -60,10 +60,8 @@ class Window:
         try:
             return await waiter.granted
         except asyncio.CancelledError:
-            if waiter.granted.done() and not waiter.granted.cancelled():
+            if not waiter.granted.cancelled():  # one that is leaves the line when its turn comes
                 self.give_back(queue, waiter.granted.result())
-            else:
-                self._waiters.remove(waiter)
             raise
 
     def charge(self, queue: DeliveryQueue, count: int) -> None:
