@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,7 +22,8 @@ from workers.fan_out import Planner
 QUEUE = "push.fcm.bulk"
 LEASE_SECONDS = 60.0
 
-Rows = list[tuple[object, ...]]
+Rows = list[Any]
+"""Tuples as the question asked for them."""
 
 _names = count(1)
 
@@ -46,7 +48,8 @@ class Bench:
         with self.factory.connect() as connection:
             connection.execute(statement.encode(), parameters)
 
-    def progress(self, run: int, columns: str) -> tuple[object, ...]:
+    def progress(self, run: int, columns: str) -> tuple[Any, ...]:
+        row: tuple[Any, ...]
         (row,) = self.ask(f"SELECT {columns} FROM message_progress WHERE run = %s", run)  # noqa: S608
         return row
 
