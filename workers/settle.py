@@ -97,8 +97,9 @@ class Settling:
     ) -> None:
         match outcome:
             case Ended():
-                self._end(target_seq, outcome.state, outcome.reason, attempts=self._claimed.attempt - 1)
-                if outcome.state is not DeliveryState.SKIPPED:
+                state = self._untried(outcome.state)
+                self._end(target_seq, state, outcome.reason, attempts=self._claimed.attempt - 1)
+                if state is not DeliveryState.SKIPPED:
                     self._add_error(identifier, outcome.reason)
             case Rebound():
                 self._attempt(target_seq, "rebound", "fail_over", "the provider is disabled or deleted", self._now)
@@ -133,7 +134,7 @@ class Settling:
         due_at = self._round_up(self._now + timedelta(seconds=delay))
         if due_at >= self._batch.message.expires_at:
             self._attempt(target_seq, "retry", "final", outcome.reason)
-            self._end(target_seq, DeliveryState.EXPIRED, outcome.reason)
+            self._end(target_seq, self._untried(DeliveryState.EXPIRED), outcome.reason)
             self._add_error(identifier, outcome.reason)
             return
         self._attempt(target_seq, "retry", "retry", outcome.reason, due_at)
@@ -170,7 +171,15 @@ class Settling:
             self._attempt(target_seq, "account_fault", "fail_over", outcome.reason, self._now)
             self._follow(target_seq, self._now, attempt=self._claimed.attempt, fail_over=True)
         else:
-            self._refuse(target_seq, identifier, "account_fault", outcome.reason)
+            self._attempt(target_seq, "account_fault", "final", outcome.reason)
+            self._end(target_seq, self._untried(DeliveryState.FAILED), outcome.reason)
+            self._add_error(identifier, outcome.reason)
+
+    def _untried(self, state: DeliveryState) -> DeliveryState:
+        """The state of a recipient that no further try is made for. One that may have got a copy already is unknown,
+        whatever the end is called: it is neither untouched nor refused.
+        """
+        return DeliveryState.UNKNOWN if self._claimed.resends else state
 
     def _end(self, target_seq: int, state: DeliveryState, reason: str, *, attempts: int | None = None) -> None:
         claimed = self._claimed
