@@ -26,8 +26,8 @@ demo: $(STAMP) ## run the main job on embedded Postgres and Redis: 20,000 people
 up: $(STAMP) ## start everything with embedded engines and the simulator; Ctrl-C stops it
 	@$(BIN)/tidings up
 
-test: check ## the checks, then all tests
-	@$(BIN)/python -m pytest
+test: check ## the checks, then all tests, on two cores
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP) ## ruff, formatting, mypy strict, import contracts
 	@$(BIN)/ruff check .

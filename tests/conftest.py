@@ -148,3 +148,18 @@ def settings(database_url: str, broker_url: str) -> Settings:
 def _administer(engines: Engines, statement: str) -> None:
     with psycopg.connect(engines.postgres.url_of("postgres"), autocommit=True) as connection:
         connection.execute(statement.encode())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests recorded: what they measured is worth seeing also when they pass."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    figures = [
+        f"{report.nodeid.rpartition('::')[2]}: {value}"
+        for report in reports
+        for name, value in report.user_properties
+        if name == "figure"
+    ]
+    if figures:
+        terminalreporter.section("figures")
+        for figure in figures:
+            terminalreporter.write_line(figure)

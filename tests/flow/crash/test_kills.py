@@ -84,15 +84,16 @@ def _is_finished(installation: Installation, run: int) -> bool:
         )
 
 
-def test_ten_kills_lose_nobody(installation: Installation, audience: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ten_kills_lose_nobody(
+    installation: Installation, audience: str, record_property: Callable[[str, object], None]
+) -> None:
     run = installation.factory.message(audience, channel="push", topics=[audience])
 
     kills = _kill_in_turn(installation, run)
     installation.await_finish(run, seconds=90)
 
     verdict = installation.judge(run)
-    with capsys.disabled():
-        print(f"\n  {kills} kills, {verdict.copies} copies, bound {kills * WINDOW} (W = {WINDOW} per kill)")  # noqa: T201
+    record_property("figure", f"{kills} kills, {verdict.copies} copies, bound {kills * WINDOW} (W = {WINDOW} per kill)")
     assert kills >= EFFECTIVE_KILLS
     assert verdict.violations == []
     assert verdict.planned == verdict.sent == RECIPIENTS
