@@ -3,6 +3,8 @@
 from shared.db.models.batch import Batch
 from shared.db.models.contact_import import ContactImport, ContactImportFault, ContactImportRow
 from shared.db.models.delivery import Attempt, Delivery
+from shared.db.models.document import Collection, Document, DocumentDatabase
+from shared.db.models.file import Bucket, FileChunk, StoredFile
 from shared.db.models.installation import Installation, Tick
 from shared.db.models.message import FanOut, Message, MessageProgress
 from shared.db.models.project import ApiKey, Project
@@ -10,25 +12,34 @@ from shared.db.models.provider import Provider, ProviderToken
 from shared.db.models.target import Target
 from shared.db.models.topic import Subscriber, Topic
 from shared.db.models.user import User
+from shared.db.models.user_session import RateWindow, UserSession
 
 __all__ = [
     "ApiKey",
     "Attempt",
     "Batch",
+    "Bucket",
+    "Collection",
     "ContactImport",
     "ContactImportFault",
     "ContactImportRow",
     "Delivery",
+    "Document",
+    "DocumentDatabase",
     "FanOut",
+    "FileChunk",
     "Installation",
     "Message",
     "MessageProgress",
     "Project",
     "Provider",
     "ProviderToken",
+    "RateWindow",
+    "StoredFile",
     "Subscriber",
     "Target",
     "Tick",
     "Topic",
     "User",
+    "UserSession",
 ]

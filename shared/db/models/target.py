@@ -15,6 +15,7 @@ class Target(Base):
         # two users cannot share an address, so deduplicating by seq deduplicates by address
         UniqueConstraint("project_seq", "identifier"),
         Index("targets_user_idx", "user_seq", "channel", "seq"),
+        Index("targets_session_idx", "session_seq", postgresql_where=text("session_seq IS NOT NULL")),
     )
 
     seq: Mapped[Seq]
@@ -25,6 +26,8 @@ class Target(Base):
     provider_id: Mapped[str | None]  # public id; may dangle: then the default provider serves
     identifier: Mapped[str]
     name: Mapped[str] = mapped_column(server_default="")
+    # the session that registered this device; whoever ends the session takes the target out of its topics first
+    session_seq: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("user_sessions.seq", ondelete="CASCADE"))
     expired: Mapped[bool] = mapped_column(server_default=text("false"))  # the provider said it is dead
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
