@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import ClassVar, Final
 
 from shared.domain.outcome import AccountFault, Outcome, UnknownRule
+from shared.domain.queues import PROVIDER_KINDS
 from shared.domain.status import Channel
 from shared.errors import ConfigurationError
 from shared.providers.contract import Account, Adapter, Content, SendRequest, TokenStore
@@ -19,12 +20,12 @@ ADAPTERS: Final[Mapping[str, type[Adapter]]] = {
 
 
 def adapter_facts(kind: str) -> type[Adapter]:
-    """The class, for its facts. Raises ConfigurationError for a kind that nothing here speaks for."""
-    try:
+    """The class, for its facts. Raises ConfigurationError for a kind that the contract does not know."""
+    if kind in ADAPTERS:
         return ADAPTERS[kind]
-    except KeyError:
-        known = ", ".join(sorted(ADAPTERS))
-        raise ConfigurationError(f"No adapter sends for the provider kind {kind!r}.", hint=f"Known: {known}.") from None
+    if kind in PROVIDER_KINDS:
+        return _held_back(kind, f"this version of Tidings cannot send through {kind} yet")
+    raise ConfigurationError(f"There is no provider kind {kind!r}.", hint=f"Known: {', '.join(PROVIDER_KINDS)}.")
 
 
 def make_adapter(
@@ -34,35 +35,38 @@ def make_adapter(
     to the provider itself if this installation is live, else nowhere.
     """
     facts = adapter_facts(kind)
+    if kind not in ADAPTERS:
+        return facts()
     endpoint = settings.endpoint_of(kind)
     if endpoint is None and not live:
-        return _held_back(facts)
+        return _held_back(
+            kind,
+            f"this installation is not live, so nothing goes to real {kind} servers: set "
+            f"TIDINGS_ENDPOINT_{kind.upper()} to a simulator, or make the installation live",
+        )()
     if facts is SmtpAdapter:
         return SmtpAdapter(account, settings=settings, endpoint=endpoint)
     return FcmAdapter(account, transport=transport, token_store=token_store, endpoint=endpoint)
 
 
-def _held_back(facts: type[Adapter]) -> Adapter:
+def _held_back(provider_kind: str, reason: str) -> type[Adapter]:
     """Sends nothing: each recipient waits, and the reason says what the operator can do."""
 
     class HeldBack:
-        kind: ClassVar[str] = facts.kind
-        channel: ClassVar[Channel] = facts.channel
-        largest_batch: ClassVar[int] = facts.largest_batch
-        batch_size: ClassVar[int] = facts.batch_size
-        unknown_rule: ClassVar[UnknownRule] = facts.unknown_rule
-        has_receipts: ClassVar[bool] = facts.has_receipts
-        in_flight_limit: ClassVar[int] = facts.batch_size
+        kind: ClassVar[str] = provider_kind
+        channel: ClassVar[Channel] = PROVIDER_KINDS[provider_kind]
+        largest_batch: ClassVar[int] = 500
+        batch_size: ClassVar[int] = 500
+        unknown_rule: ClassVar[UnknownRule] = UnknownRule.LEAVE
+        has_receipts: ClassVar[bool] = False
+        in_flight_limit: ClassVar[int] = 500
 
         async def send(self, _content: Content, requests: Sequence[SendRequest]) -> AsyncIterator[tuple[int, Outcome]]:
-            fault = AccountFault(
-                f"this installation is not live, so nothing goes to real {self.kind} servers: set "
-                f"TIDINGS_ENDPOINT_{self.kind.upper()} to a simulator, or make the installation live"
-            )
+            fault = AccountFault(reason)
             for index in range(len(requests)):
                 yield index, fault
 
         async def aclose(self) -> None:
             """Nothing was opened."""
 
-    return HeldBack()
+    return HeldBack

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shared.providers.contract import Account, TokenMaker
@@ -12,6 +13,7 @@ Key = tuple[int, int, str]
 
 @dataclass(slots=True)
 class InMemoryTokenStore:
+    now: Callable[[], float] = time.time
     _tokens: dict[Key, tuple[str, float]] = field(default_factory=dict)
     _locks: defaultdict[Key, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
@@ -24,7 +26,7 @@ class InMemoryTokenStore:
         key = _key(account, purpose)
         async with self._locks[key]:
             stored = self._tokens.get(key)
-            if stored is None or stored[0] == stale or stored[1] <= time.time() + margin_seconds:
+            if stored is None or stored[0] == stale or stored[1] <= self.now() + margin_seconds:
                 stored = self._tokens[key] = await make()
             return stored[0]
 

@@ -91,6 +91,14 @@ class Http2Server:
     port: int = 0
     _server: asyncio.Server | None = None
     _open: set["_Http2Connection"] = field(default_factory=set)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def arrival(self, count: int) -> None:
+        """Wait until so many complete requests have come in, all connections together."""
+        async with asyncio.timeout(10):
+            while len(self.received) < count:
+                self._changed.clear()
+                await self._changed.wait()
 
     @property
     def origin(self) -> str:
@@ -155,6 +163,7 @@ class _Http2Connection(asyncio.Protocol):
         elif isinstance(event, h2.events.StreamEnded):
             request = self._requests.pop(event.stream_id)
             self._server.received.append(request)
+            self._server._changed.set()
             self._act(request, self._server.script(request))
         elif isinstance(event, h2.events.StreamReset):
             self._unsent.pop(event.stream_id, None)
@@ -174,7 +183,7 @@ class _Http2Connection(asyncio.Protocol):
                 self._flush()
                 self.transport.abort() if abruptly else self.transport.close()
             case GoAway():
-                self._h2.close_connection(last_stream_id=request.stream_id - 2)
+                self._h2.close_connection(last_stream_id=max(0, request.stream_id - 2))
                 self._flush()
                 self.transport.close()
                 self._is_leaving = True

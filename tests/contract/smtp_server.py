@@ -73,6 +73,7 @@ class SmtpServer:
     port: int = 0
     _server: asyncio.Server | None = None
     _open: set["_Session"] = field(default_factory=set)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def endpoint(self) -> str:
@@ -89,6 +90,12 @@ class SmtpServer:
         self._server.close()
         self.close_connections()
         await self._server.wait_closed()
+
+    async def all_closed(self) -> None:
+        async with asyncio.timeout(5):
+            while self._open:
+                self._changed.clear()
+                await self._changed.wait()
 
     def close_connections(self) -> None:
         for session in list(self._open):
@@ -121,6 +128,7 @@ class _Session(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server._open.discard(self)
+        self._server._changed.set()
         if self._timer is not None:
             self._timer.cancel()
 

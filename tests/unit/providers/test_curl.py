@@ -1,0 +1,336 @@
+"""The transport says truly what became of a request, and whether it can have arrived."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from email.utils import formatdate
+from time import time
+
+import h2.errors
+import pytest
+
+from shared.providers.curl import CurlTransport
+from shared.providers.transport import BODY_LIMIT_BYTES, Failure, Reply, Request
+from tests.contract.certificates import Certificates
+from tests.contract.http2_server import (
+    Act,
+    Answer,
+    Drip,
+    Garbage,
+    GoAway,
+    Hangup,
+    Held,
+    Http2Server,
+    ResetStream,
+    Silence,
+)
+
+HEADERS = ("content-type: application/json",)
+
+
+@pytest.fixture
+async def server(certificates: Certificates) -> AsyncIterator[Http2Server]:
+    async with Http2Server(lambda _: Answer(), certificates.server_context("h2")) as server:
+        yield server
+
+
+@pytest.fixture
+async def transport(certificates: Certificates) -> AsyncIterator[CurlTransport]:
+    transport = make_transport(certificates)
+    yield transport
+    await transport.aclose()
+
+
+def make_transport(certificates: Certificates, connections: int = 2) -> CurlTransport:
+    return CurlTransport(
+        timeout_seconds=0.3, connect_timeout_seconds=0.2, ca_file=certificates.ca_file, connections=connections
+    )
+
+
+def posts(*bodies: bytes) -> Iterator[tuple[int, Request]]:
+    return ((number, Request("/send", HEADERS, body)) for number, body in enumerate(bodies))
+
+
+async def exchange(transport: CurlTransport, origin: str, *bodies: bytes) -> list[Reply | Failure]:
+    answers: dict[int, Reply | Failure] = {}
+    async with asyncio.timeout(5):
+        async for batch in transport.exchange(origin, posts(*bodies)):
+            answers.update(batch)
+    assert sorted(answers) == list(range(len(bodies)))
+    return [answers[number] for number in sorted(answers)]
+
+
+@pytest.mark.parametrize(
+    ("act", "never_left"),
+    [
+        (Silence(), False),
+        (Drip(), False),
+        (Hangup(), False),
+        (Hangup(abruptly=False), False),
+        (Garbage(), False),
+        (ResetStream(), False),
+        (ResetStream(h2.errors.ErrorCodes.REFUSED_STREAM), True),
+        (GoAway(), True),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("is_warm", [False, True], ids=["first", "kept"])
+async def test_a_failure_tells_whether_the_request_left(
+    server: Http2Server, transport: CurlTransport, act: Act, *, never_left: bool, is_warm: bool
+) -> None:
+    """On a connection just made, and on one that has worked: libcurl tries again on its own where it may."""
+    server.script = lambda request: act if request.body == b"unlucky" else Answer()
+    if is_warm:
+        await exchange(transport, server.origin, b"warm")
+
+    (answer,) = await exchange(transport, server.origin, b"unlucky")
+
+    assert isinstance(answer, Failure)
+    assert answer.never_left is never_left
+    assert [request.body for request in server.received].count(b"unlucky") == 1
+
+
+async def test_a_connections_end_is_everybodys_doubt(server: Http2Server, transport: CurlTransport) -> None:
+    server.script = lambda request: Hangup() if request.body == b"last" else Silence()
+
+    answers = await exchange(transport, server.origin, b"one", b"two", b"last")
+
+    assert [(type(answer), answer.never_left) for answer in answers if isinstance(answer, Failure)] == [
+        (Failure, False)
+    ] * 3
+    assert len(server.received) == 3
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+async def test_a_kept_http1_connection_that_breaks_is_in_doubt(transport: CurlTransport, *, is_reset: bool) -> None:
+    """Closed in order it looks to libcurl like a refused stream, and without our care it would send again."""
+    received: list[bytes] = []
+
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await read_request(reader))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        received.append(await read_request(reader))
+        if is_reset:
+            writer.transport.abort()
+        writer.close()
+
+    server = await asyncio.start_server(answer_once, "127.0.0.1", 0)
+    async with server:
+        origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        (first,) = await exchange(transport, origin, b"first")
+        (second,) = await exchange(transport, origin, b"second")
+
+    assert isinstance(first, Reply)
+    assert isinstance(second, Failure)
+    assert not second.never_left
+    assert received == [b"first", b"second"]
+
+
+@pytest.mark.parametrize(
+    "answer", [b"hello, this is not HTTP\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc", b""]
+)
+async def test_malformed_http1(transport: CurlTransport, answer: bytes) -> None:
+    async def talk_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(talk_nonsense, "127.0.0.1", 0)
+    async with server:
+        (failure,) = await exchange(transport, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", b"x")
+
+    assert isinstance(failure, Failure)
+    assert not failure.never_left
+
+
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    return await reader.readexactly(int(length.partition(b":")[2]))
+
+
+async def test_nobody_listens(transport: CurlTransport) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    (answer,) = await exchange(transport, f"https://127.0.0.1:{port}", b"x")
+
+    assert isinstance(answer, Failure)
+    assert answer.never_left
+
+
+async def test_a_certificate_of_unknown_authority(server: Http2Server) -> None:
+    transport = CurlTransport(timeout_seconds=1)
+
+    (answer,) = await exchange(transport, server.origin, b"x")
+
+    assert isinstance(answer, Failure)
+    assert answer.never_left
+    assert "certificate" in answer.reason
+    assert server.received == []
+    await transport.aclose()
+
+
+async def test_a_long_body_is_cut(server: Http2Server, transport: CurlTransport) -> None:
+    server.script = lambda _: Answer(200, b"x" * 10 * 1024 * 1024)
+
+    (reply,) = await exchange(transport, server.origin, b"x")
+
+    assert isinstance(reply, Reply)
+    assert (reply.status, len(reply.body), reply.is_cut) == (200, BODY_LIMIT_BYTES, True)
+
+
+async def test_retry_after(server: Http2Server, transport: CurlTransport) -> None:
+    answers = {
+        b"seconds": Answer(429, b"", (("retry-after", "7"),)),
+        b"date": Answer(503, b"", (("retry-after", formatdate(time() + 100, usegmt=True)),)),
+        b"none": Answer(429),
+    }
+    server.script = lambda request: answers[request.body]
+
+    seconds, date, none = [
+        answer.retry_after_seconds
+        for answer in await exchange(transport, server.origin, *answers)
+        if isinstance(answer, Reply)
+    ]
+
+    assert seconds == 7
+    assert date is not None
+    assert 95 <= date <= 100
+    assert none is None
+
+
+async def test_requests_arrive_as_they_were_given(server: Http2Server, transport: CurlTransport) -> None:
+    """Handles are used again: nothing of one request shows in the next."""
+    requests = [
+        Request("/a?b=c", ("x-one: 1",), b"first"),
+        Request("/d", ("x-two: 2",), b""),
+        Request("/d", ("x-two: 2",), b"", method="GET"),
+        Request("/e", (), b"z" * 100_000, method="PUT"),
+    ]
+    for request in requests:
+        async for _ in transport.exchange(server.origin, iter([(0, request)])):
+            pass
+
+    assert [
+        (received.headers[":method"], received.path, received.headers.get("x-one"), received.headers.get("x-two"))
+        for received in server.received
+    ] == [("POST", "/a?b=c", "1", None), ("POST", "/d", None, "2"), ("GET", "/d", None, "2"), ("PUT", "/e", None, None)]
+    assert [received.body for received in server.received] == [request.body for request in requests]
+    assert {received.headers["user-agent"] for received in server.received} == {"tidings"}
+    assert server.connections == 1
+
+
+async def test_knows_no_proxy(server: Http2Server, transport: CurlTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+
+    (reply,) = await exchange(transport, server.origin, b"x")
+
+    assert isinstance(reply, Reply)
+
+
+async def test_redirects_are_not_followed(server: Http2Server, transport: CurlTransport) -> None:
+    server.script = lambda _: Answer(307, b"", (("location", f"{server.origin}/elsewhere"),))
+
+    (reply,) = await exchange(transport, server.origin, b"x")
+
+    assert isinstance(reply, Reply)
+    assert reply.status == 307
+    assert len(server.received) == 1
+
+
+async def test_requests_are_pulled_when_there_is_room(server: Http2Server, certificates: Certificates) -> None:
+    """One connection carries a hundred streams; the rest is not rendered yet. A small exchange need not wait for the
+    end of a large one: they take turns.
+    """
+    transport = make_transport(certificates, connections=1)
+    released = asyncio.Event()
+    server.script = lambda _: Held(Answer(), released)
+    pulled: list[bytes] = []
+
+    def noted(body: bytes, count: int) -> Iterator[tuple[int, Request]]:
+        for number, request in posts(*[body] * count):
+            pulled.append(body)
+            yield number, request
+
+    large = asyncio.create_task(drain(transport, server.origin, noted(b"large", 250)))
+    await server.arrival(100)
+    small = asyncio.create_task(drain(transport, server.origin, noted(b"small", 2)))
+    await asyncio.sleep(0)
+    assert pulled == [b"large"] * 100
+
+    released.set()
+    assert await small == 2
+    assert await large == 250
+    assert pulled[100:104] == [b"large", b"small", b"large", b"small"]
+    assert server.connections == 1
+    await transport.aclose()
+
+
+async def drain(transport: CurlTransport, origin: str, requests: Iterator[tuple[int, Request]]) -> int:
+    """How many were answered with 200."""
+    count = 0
+    async for batch in transport.exchange(origin, requests):
+        count += sum(isinstance(answer, Reply) and answer.status == 200 for _, answer in batch)
+    return count
+
+
+async def test_an_abandoned_exchange_leaves_its_place_to_others(
+    server: Http2Server, certificates: Certificates
+) -> None:
+    transport = make_transport(certificates, connections=1)
+    server.script = lambda request: Silence() if request.body == b"stuck" else Answer()
+    stuck = asyncio.create_task(drain(transport, server.origin, posts(*[b"stuck"] * 100)))
+    await server.arrival(100)
+
+    stuck.cancel()
+    (reply,) = await exchange(transport, server.origin, b"other")
+
+    assert isinstance(reply, Reply)
+    assert server.connections == 1
+    await transport.aclose()
+
+
+async def test_closing_answers_what_is_in_flight(server: Http2Server, certificates: Certificates) -> None:
+    transport = make_transport(certificates, connections=1)
+    server.script = lambda _: Silence()
+    exchanging = asyncio.create_task(exchange(transport, server.origin, *[b"x"] * 150))
+    await server.arrival(100)
+
+    await transport.aclose()
+    await transport.aclose()
+
+    answers = [answer for answer in await exchanging if isinstance(answer, Failure)]
+    assert [answer.never_left for answer in answers] == [False] * 100 + [True] * 50
+
+
+SENDER = """
+import asyncio, sys
+from pathlib import Path
+from shared.providers.curl import CurlTransport
+from shared.providers.transport import Request
+
+async def send() -> None:
+    transport = CurlTransport(timeout_seconds=60, ca_file=Path(sys.argv[2]))
+    async for _ in transport.exchange(sys.argv[1], iter([(0, Request("/", (), b"x"))])):
+        pass
+
+asyncio.run(send())
+"""
+
+
+async def test_a_process_with_requests_in_flight_ends_at_once(server: Http2Server, certificates: Certificates) -> None:
+    server.script = lambda _: Silence()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SENDER, server.origin, str(certificates.ca_file), env=dict(os.environ)
+    )
+    await server.arrival(1)
+
+    process.send_signal(signal.SIGTERM)
+
+    async with asyncio.timeout(5):
+        assert await process.wait() == -signal.SIGTERM

@@ -1,0 +1,165 @@
+"""Access tokens are renewed before they end, and only where the service account may have them made."""
+
+import json
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from shared.providers.contract import Account, CredentialsRefused, TokenUnavailable
+from shared.providers.push.google_token import GoogleToken
+from shared.providers.tokens import InMemoryTokenStore
+from shared.providers.transport import Failure, Reply, Request
+
+NOW = 1_800_000_000.0
+SERVER_ERROR = Reply(503, b"")
+
+
+class ScriptedTransport:
+    """Stands in for the provider's side of the interface; the wire itself is in tests/contract."""
+
+    def __init__(self) -> None:
+        self.answers: list[Reply | Failure] = []
+        self.asked: list[tuple[str, str]] = []
+
+    async def exchange(
+        self, origin: str, requests: Iterator[tuple[int, Request]]
+    ) -> AsyncGenerator[list[tuple[int, Reply | Failure]], None]:
+        for index, request in requests:
+            self.asked.append((origin, request.path))
+            made = Reply(200, json.dumps({"access_token": f"t{len(self.asked)}", "expires_in": 3599}).encode())
+            yield [(index, self.answers.pop(0) if self.answers else made)]
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture(scope="module")
+def rsa_pem() -> str:
+    return pem_of(rsa.generate_private_key(65537, 2048))
+
+
+def pem_of(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+class Story:
+    def __init__(self, pem: str, *, endpoint: str | None = None, **changes: Any) -> None:
+        service_account = {
+            "project_id": "demo",
+            "client_email": "a@demo",
+            "private_key": pem,
+            "token_uri": "https://oauth2.googleapis.com/token",
+            **changes,
+        }
+        self.now = NOW
+        self.transport = ScriptedTransport()
+        self.token = GoogleToken(
+            Account(1, 1, {"serviceAccountJSON": service_account}),
+            InMemoryTokenStore(lambda: self.now),
+            self.transport,
+            purpose="fcm",
+            endpoint=endpoint,
+            now=lambda: self.now,
+        )
+
+
+@pytest.fixture
+def story(rsa_pem: str) -> Story:
+    return Story(rsa_pem)
+
+
+async def test_a_token_is_kept_until_five_minutes_before_its_end(story: Story) -> None:
+    assert await story.token.current() == "t1"
+    story.now += 3599 - 301
+    assert await story.token.current() == "t1"
+    story.now += 2
+    assert await story.token.current() == "t2"
+
+
+async def test_the_old_token_serves_while_no_new_one_can_be_had(story: Story) -> None:
+    await story.token.current()
+    story.now += 3599 - 100
+    story.transport.answers = [SERVER_ERROR, Failure("no answer", never_left=False)]
+
+    assert await story.token.current() == "t1"
+    story.now += 200
+    with pytest.raises(TokenUnavailable):
+        await story.token.current()
+    assert await story.token.current() == "t4"
+
+
+async def test_a_stale_token_is_renewed_once_for_all_who_complain(story: Story) -> None:
+    first = await story.token.current()
+
+    assert await story.token.renewed(first) == "t2"
+    assert await story.token.renewed(first) == "t2"
+    assert len(story.transport.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Reply(400, b'{"error":"invalid_grant","error_description":"Invalid JWT Signature."}'), CredentialsRefused),
+        (Reply(401, b'{"error":"invalid_client"}'), CredentialsRefused),
+        (Reply(403, b"<html>"), CredentialsRefused),
+        (Reply(404, b"<html>"), TokenUnavailable),
+        (Reply(429, b'{"error":"rate"}'), TokenUnavailable),
+        (Reply(500, b""), TokenUnavailable),
+        (Reply(200, b"<html>"), TokenUnavailable),
+        (Reply(200, b'{"access_token":"x"}'), TokenUnavailable),
+        (Failure("timed out", never_left=False), TokenUnavailable),
+    ],
+    ids=str,
+)
+async def test_what_the_token_endpoint_says(story: Story, answer: Reply | Failure, error: type[Exception]) -> None:
+    story.transport.answers = [answer]
+
+    with pytest.raises(error):
+        await story.token.current()
+
+
+@pytest.mark.parametrize(
+    "token_uri",
+    [
+        "https://169.254.169.254/latest/meta-data",
+        "http://oauth2.googleapis.com/token",
+        "https://oauth2.googleapis.com:8443/token",
+        "https://oauth2.googleapis.com.evil.example/token",
+        "https://oauth2.googleapis.com@10.0.0.1/token",
+        "token",
+    ],
+)
+async def test_asks_nobody_but_google(rsa_pem: str, token_uri: str) -> None:
+    story = Story(rsa_pem, token_uri=token_uri)
+
+    with pytest.raises(CredentialsRefused):
+        await story.token.current()
+    assert story.transport.asked == []
+
+
+async def test_asks_the_endpoint_in_googles_place(rsa_pem: str) -> None:
+    story = Story(rsa_pem, endpoint="https://127.0.0.1:9443")
+
+    await story.token.current()
+
+    assert story.transport.asked == [("https://127.0.0.1:9443", "/token")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"private_key": "not a key"}, {"private_key": ""}, {"client_email": None}, {"project_id": 7}, {"token_uri": ""}],
+    ids=str,
+)
+async def test_an_unusable_service_account(rsa_pem: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(CredentialsRefused):
+        await Story(rsa_pem, **changes).token.current()
+
+
+async def test_a_key_of_another_kind() -> None:
+    with pytest.raises(CredentialsRefused):
+        await Story(pem_of(ec.generate_private_key(ec.SECP256R1()))).token.current()

@@ -1,0 +1,79 @@
+"""Where an account's traffic goes."""
+
+import pytest
+
+from shared.domain.outcome import AccountFault, Outcome
+from shared.domain.status import Channel
+from shared.errors import ConfigurationError
+from shared.providers.contract import Account, Adapter, Content, SendRequest
+from shared.providers.curl import CurlTransport
+from shared.providers.registry import ADAPTERS, adapter_facts, make_adapter
+from shared.providers.tokens import InMemoryTokenStore
+from shared.settings import Settings
+
+ACCOUNTS = {
+    "fcm": Account(1, 1, {"serviceAccountJSON": {}}),
+    "smtp": Account(2, 1, {"host": "127.0.0.1:1"}, {"fromEmail": "a@example.com"}),
+}
+DATA = {"title": "Hello", "subject": "Hello", "content": "Hello"}
+
+
+async def send(kind: str, settings: Settings, *, live: bool) -> tuple[Adapter, list[Outcome]]:
+    transport = CurlTransport(timeout_seconds=1)
+    adapter = make_adapter(
+        kind,
+        ACCOUNTS[kind],
+        settings=settings,
+        token_store=InMemoryTokenStore(),
+        transport=transport,
+        live=live,
+    )
+    content = Content(1, adapter.channel, DATA, 4e9)
+    requests = [SendRequest(f"1-{number}", f"a{number}@example.com") for number in range(3)]
+    outcomes = [outcome async for _, outcome in adapter.send(content, requests)]
+    await adapter.aclose()
+    await transport.aclose()
+    return adapter, outcomes
+
+
+@pytest.mark.parametrize("kind", sorted(ADAPTERS))
+async def test_nothing_leaves_an_installation_that_is_not_live(kind: str) -> None:
+    adapter, outcomes = await send(kind, Settings(), live=False)
+
+    assert [type(outcome) for outcome in outcomes] == [AccountFault] * 3
+    assert all(
+        f"TIDINGS_ENDPOINT_{kind.upper()}" in outcome.reason
+        for outcome in outcomes
+        if isinstance(outcome, AccountFault)
+    )
+    assert (adapter.kind, adapter.channel) == (kind, adapter_facts(kind).channel)
+    assert adapter.in_flight_limit > 0
+
+
+@pytest.mark.parametrize("kind", sorted(ADAPTERS))
+@pytest.mark.parametrize("live", [False, True])
+async def test_an_endpoint_wins(kind: str, *, live: bool) -> None:
+    """Nobody listens there, which is how we know where the requests went."""
+    settings = Settings(endpoint_smtp="127.0.0.1:9", endpoint_fcm="https://127.0.0.1:9")
+
+    _, outcomes = await send(kind, settings, live=live)
+
+    assert not any("not live" in str(outcome) for outcome in outcomes)
+    if kind == "smtp":
+        assert all("127.0.0.1:9" in str(outcome) for outcome in outcomes)
+
+
+async def test_a_live_installation_uses_the_accounts_own_servers() -> None:
+    _, outcomes = await send("smtp", Settings(smtp_allowed_hosts="127.0.0.1"), live=True)
+
+    assert all("127.0.0.1:1" in str(outcome) for outcome in outcomes)
+
+
+def test_a_kind_nobody_speaks_for() -> None:
+    with pytest.raises(ConfigurationError, match="pigeon"):
+        adapter_facts("pigeon")
+
+
+def test_facts_match_their_keys() -> None:
+    assert {kind: facts.kind for kind, facts in ADAPTERS.items()} == {kind: kind for kind in ADAPTERS}
+    assert {facts.channel for facts in ADAPTERS.values()} <= set(Channel)
