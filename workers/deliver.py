@@ -162,6 +162,8 @@ class Deliverer:
         in_flight.inc(len(requests))
         try:
             async for index, outcome in account.adapter.send(batch.content, requests):
+                if len(open_indexes) == len(requests):  # the first answer of each group is the sample
+                    metrics.PROVIDER_SECONDS.labels(batch.queue.kind).observe(time.monotonic() - began)
                 open_indexes.discard(index)
                 if isinstance(outcome, Accepted):
                     account.note_acceptance()
@@ -175,7 +177,6 @@ class Deliverer:
             for index in open_indexes:
                 add(batch, (seqs[index], requests[index].identifier, Unknown("the adapter gave no outcome")))
             in_flight.dec(len(requests))
-        metrics.PROVIDER_SECONDS.labels(batch.queue.kind).observe(time.monotonic() - began)
         account.pace.note(answers=len(requests), refusals=0)
 
     def _add_all(

@@ -14,7 +14,8 @@ from shared.cli.output import AsJson, print_json, print_table, results, say
 from shared.clock import to_wire, utc_now
 from shared.db.models import ApiKey, Project
 from shared.db.queries import projects as queries
-from shared.db.secrets import new_secret_key
+from shared.db.queries import rotation
+from shared.db.secrets import new_secret_key, open_secret_box
 from shared.domain.api_key import SCOPES
 from shared.errors import ConfigurationError, TidingsError
 from shared.ids import PUBLIC_ID, new_public_id
@@ -194,3 +195,27 @@ def _scopes(key: ApiKey) -> str:
 
 def _moment(moment: datetime | None) -> str:
     return "-" if moment is None else to_wire(moment)
+
+
+@key_app.command("rotate", epilog="Example: tidings key rotate")
+def rotate_secret_key(*, data_dir: DataDir = DEFAULT_DIRECTORY, as_json: AsJson = False) -> None:
+    """Encrypt provider credentials again with the newest secret key, after every role was started with it.
+
+    Put the new key first and keep the old one; when this is done, the old one may go.
+    """
+
+    async def rotate(settings: Settings) -> int:
+        box, total, page = open_secret_box(settings), 0, -1
+        while page:
+            async with open_session(settings) as session:
+                page = await rotation.encrypt_credentials_again(session, box)
+                total += page
+        async with open_session(settings) as session:
+            await rotation.drop_older_secrets(session, box)
+        return total
+
+    total = run_async(rotate(settings_beside(data_dir)))
+    if as_json:
+        print_json({"providers": total})
+    else:
+        results.print(f"Encrypted the credentials of {total:,} providers again. Older keys are no longer needed.")

@@ -54,9 +54,10 @@ class SecretBox:
                 hint="The key under this id is not the one it was encrypted with, or the row was tampered with.",
             ) from error
 
-    def is_current(self, text: str) -> bool:
-        """False: encrypted with an older key, worth encrypting again."""
-        return text.partition(".")[0] == self._newest.id
+    @property
+    def newest_key_id(self) -> str:
+        """What a text encrypted now begins with, before its dot."""
+        return self._newest.id
 
 
 def new_secret_key() -> str:
@@ -84,6 +85,11 @@ def parse_secret_keys(text: str) -> list[SecretKey]:
 
 def open_secret_box(settings: Settings) -> SecretBox:
     """The box for this process's settings. Raises ConfigurationError when no key is configured."""
+    return SecretBox(read_secret_keys(settings))
+
+
+def read_secret_keys(settings: Settings) -> list[SecretKey]:
+    """The configured keys, newest first. Raises ConfigurationError when there is none."""
     text = ""
     if settings.secret_keys:
         text = settings.secret_keys.get_secret_value()
@@ -101,4 +107,4 @@ def open_secret_box(settings: Settings) -> SecretBox:
             "No secret key is configured, so provider credentials cannot be encrypted.",
             hint="Set TIDINGS_SECRET_KEYS or TIDINGS_SECRET_KEY_FILE; `tidings key secret` makes one.",
         )
-    return SecretBox(keys)
+    return keys

@@ -5,8 +5,10 @@ import json
 import pytest
 import redis
 
-from shared.db.secrets import new_secret_key
+from shared.db.queries.providers import credentials_context
+from shared.db.secrets import SecretBox, new_secret_key, parse_secret_keys
 from shared.settings import Settings
+from tests.factories import Factory
 from tests.integration.cli.conftest import Tidings
 
 pytestmark = pytest.mark.usefixtures("installation")
@@ -145,3 +147,24 @@ def test_an_installation_is_not_live_until_it_is_told(tidings: Tidings) -> None:
     assert json.loads(tidings("live", "--json").stdout) == {"live": True}
     assert json.loads(tidings("live", "off", "--json").stdout) == {"live": False}
     assert tidings("live", "perhaps").status == USAGE
+
+
+def test_an_older_secret_key_may_go_after_a_rotation(
+    tidings: Tidings, installation: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factory = Factory(installation)
+    factory.provider("smtp", "mail", credentials={"host": "mail.example.com"})
+    assert installation.secret_keys is not None
+    older, newer = installation.secret_keys.get_secret_value(), new_secret_key()
+
+    monkeypatch.setenv("TIDINGS_SECRET_KEYS", f"{newer},{older}")
+    assert json.loads(tidings("key", "rotate", "--json").stdout) == {"providers": 1}
+    assert json.loads(tidings("key", "rotate", "--json").stdout) == {"providers": 0}
+
+    with factory.connect() as connection:
+        row = connection.execute("SELECT credentials_encrypted FROM providers").fetchone()
+    assert row is not None
+    box = SecretBox(parse_secret_keys(newer))
+    assert json.loads(box.decrypt(str(row[0]), context=credentials_context(factory.project_seq, "mail"))) == {
+        "host": "mail.example.com"
+    }
