@@ -42,6 +42,9 @@ class Settings(BaseSettings):
         "", description="hosts of web pages that may call the API, separated by commas; localhost always may"
     )
     max_body_bytes: int = Field(1024 * 1024, description="largest JSON body; longer ones get 413")
+    rate_limits: bool = Field(True, description="whether users' and guests' calls to rate-limited routes are counted")
+    session_seconds: float = Field(31_536_000.0, gt=0, description="how long a user's session lasts")
+    max_file_bytes: int = Field(100 * 1024 * 1024, gt=0, description="largest file that a bucket may allow")
     key_cache_seconds: float = Field(5.0, description="how long a revoked API key may still be honoured")
     metrics_port: int | None = Field(
         None,
@@ -69,7 +72,9 @@ class Settings(BaseSettings):
     smtp_final_timeout_seconds: float = Field(
         30.0, gt=0, description="wait for the answer to the final dot (RFC 1047: shorter waits make copies)"
     )
-    smtp_connections: int = Field(20, gt=0, description="most connections of one process to an SMTP account's server")
+    smtp_connections: int = Field(
+        50, gt=0, description="most connections of one process to an SMTP account's server; fewer if it refuses more"
+    )
     smtp_mails_per_connection: int = Field(100, gt=0, description="mails after which an SMTP connection is replaced")
     smtp_allowed_hosts: str = Field(
         "", description="private hosts that SMTP providers may name: names, addresses or networks, comma-separated"
