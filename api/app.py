@@ -15,8 +15,9 @@ from api.kernel import Services
 from api.operations import add_operations
 from api.principals import Directory
 from api.routes import ALL_ROUTES
+from api.tokens import TokenSigner
 from shared.db.pools import CONNECTIONS_PER_PROCESS
-from shared.db.secrets import open_secret_box
+from shared.db.secrets import SecretBox, read_secret_keys
 from shared.db.session import create_engine, create_sessions
 from shared.queue.rings import Ringer
 from shared.settings import Settings
@@ -25,12 +26,15 @@ from shared.settings import Settings
 def create_app(settings: Settings) -> FastAPI:
     """Raises ConfigurationError when no secret key or no server is configured. Connects to nothing yet."""
     engine = create_engine(settings, role="api", pool_size=CONNECTIONS_PER_PROCESS["api"])
+    secret_keys = read_secret_keys(settings)
+    tokens = TokenSigner(secret_keys)
     services = Services(
         settings=settings,
         engine=engine,
         sessions=create_sessions(engine),
-        secret_box=open_secret_box(settings),
-        directory=Directory(engine, remember_seconds=settings.key_cache_seconds),
+        secret_box=SecretBox(secret_keys),
+        tokens=tokens,
+        directory=Directory(engine, tokens, remember_seconds=settings.key_cache_seconds),
         ringer=Ringer(settings),
     )
 

@@ -20,13 +20,17 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from api import limits
 from api.errors import DATABASE_TROUBLE, ERROR_HEADERS, RETRY_AFTER_SECONDS, STATUS_OF, ErrorModel, error_body
+from api.limits import RateLimit
 from api.origins import check_origin
 from api.parameters import check, read_body, read_query, refusal, within_limit
-from api.principals import Directory, Principal
+from api.principals import GUEST_SCOPES, USER_SCOPES, Directory, KeyHolder, LoggedIn, Principal
+from api.tokens import TokenSigner
 from shared.db.queries.keys import ProjectIdentity
+from shared.db.queries.user_sessions import UserIdentity
 from shared.db.secrets import SecretBox
 from shared.errors import RejectedRequest
 from shared.queue.rings import Ringer
@@ -49,6 +53,7 @@ class Services:
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
     secret_box: SecretBox
+    tokens: TokenSigner
     directory: Directory
     ringer: Ringer
 
@@ -58,6 +63,12 @@ class Call(Request):
 
     principal: Principal
     project_or_console: ProjectIdentity | None
+    rate_key: bytes | None = None  # the window this call was counted in
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        self.answer_headers: Headers = []
+        """Sent with whatever is answered, refusals too."""
 
     @property
     def project(self) -> ProjectIdentity:
@@ -65,6 +76,23 @@ class Call(Request):
         if self.project_or_console is None:
             raise RejectedRequest("project_not_found", "The request names no project in X-Appwrite-Project.")
         return self.project_or_console
+
+    @property
+    def user(self) -> UserIdentity:
+        """Who is logged in. Keys and guests are nobody."""
+        if not isinstance(self.principal, LoggedIn):
+            raise RejectedRequest("general_unauthorized_scope", "Only a logged-in user can ask for this.")
+        return self.principal.user
+
+    def may(self, permission: str, *granted: Sequence[str]) -> bool:
+        """Whether a list of permissions, such as `read("any")`, gives this one to a role of the caller's.
+
+        Keys need none.
+        """
+        if isinstance(self.principal, KeyHolder):
+            return True
+        wanted = {f'{permission}("{role}")' for role in self.principal.roles}
+        return any(not wanted.isdisjoint(permissions) for permissions in granted)
 
     @property
     def services(self) -> Services:
@@ -129,13 +157,21 @@ class Endpoint(APIRoute):
     """One path operation under the contract's rules. An ASGI application of its own."""
 
     def __init__(
-        self, path: str, handler: Handler, *, scopes: frozenset[str], upload: Upload | None, **declaration: Any
+        self,
+        path: str,
+        handler: Handler,
+        *,
+        scopes: frozenset[str],
+        upload: Upload | None,
+        limit: RateLimit | None,
+        **declaration: Any,
     ) -> None:
         """`scopes`: any one of them lets a caller in; empty: everybody may call."""
         super().__init__(path, handler, **declaration)
         self._handler = handler
         self._scopes = scopes
         self._upload = upload
+        self._limit = limit
         self._signature = Signature.of(handler, self.param_convertors)
         self._status = self.status_code or 200
         self.app = self._serve
@@ -143,6 +179,8 @@ class Endpoint(APIRoute):
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         limit = self._upload.max_bytes if self._upload else scope["app"].state.services.settings.max_body_bytes
         call = Call(scope, within_limit(receive, limit), send)
+
+        send = _with_headers(send, call.answer_headers)
         try:
             answer = await self._answer(call)
         except RejectedRequest as error:
@@ -165,7 +203,23 @@ class Endpoint(APIRoute):
         if self._scopes and not self._scopes & call.principal.scopes:
             scopes = " or ".join(sorted(self._scopes))
             raise RejectedRequest("general_unauthorized_scope", f"The caller has not the scope {scopes}.")
+        if isinstance(call.principal, LoggedIn) and not call.principal.user.is_enabled:
+            raise RejectedRequest("user_blocked", "The user is blocked.")
+        if self._limit:
+            await self._count(call, self._limit)
         return await self._handler(call=call, **await self._signature.read(call))
+
+    async def _count(self, call: Call, limit: RateLimit) -> None:
+        """Keys are counted in no window and never refused (contract §17)."""
+        standing = limits.uncounted(limit)
+        if call.services.settings.rate_limits and not isinstance(call.principal, KeyHolder):
+            user_id = call.principal.user.id if isinstance(call.principal, LoggedIn) else ""
+            project_id = call.project.id
+            call.rate_key = await limits.key_of(limit, call, self.path, project_id=project_id, user_id=user_id)
+            standing = await limits.count(call.services.engine, limit, call.rate_key)
+        call.answer_headers += standing.headers()
+        if standing.is_exceeded:
+            raise RejectedRequest("general_rate_limit_exceeded", f"More than {limit.calls} calls; see the headers.")
 
     async def _send(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
         match answer:
@@ -175,6 +229,17 @@ class Endpoint(APIRoute):
                 await send_body(send, self._status, [NO_CONTENT_HEADER], b"")
             case _:
                 await answer(scope, receive, send)
+
+
+def _with_headers(send: Send, headers: Headers) -> Send:
+    """`headers` may still grow until the answer starts."""
+
+    async def send_more(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *headers]
+        await send(message)
+
+    return send_more
 
 
 async def send_body(send: Send, status: int, headers: Headers, body: bytes) -> None:
@@ -214,8 +279,16 @@ class Routes:
         scope: str | tuple[str, ...],
         refusals: Sequence[str] = (),
         upload: Upload | None = None,
+        limit: RateLimit | None = None,
     ) -> Callable[[HandlerType], HandlerType]:
-        return self._declare("POST", path, status=201, answers=answers, scope=scope, refusals=refusals, upload=upload)
+        return self._declare(
+            "POST", path, status=201, answers=answers, scope=scope, refusals=refusals, upload=upload, limit=limit
+        )
+
+    def put(
+        self, path: str, *, answers: Any, scope: str | tuple[str, ...], refusals: Sequence[str] = ()
+    ) -> Callable[[HandlerType], HandlerType]:
+        return self._declare("PUT", path, status=200, answers=answers, scope=scope, refusals=refusals)
 
     def patch(
         self, path: str, *, answers: Any, scope: str | tuple[str, ...], refusals: Sequence[str] = ()
@@ -237,6 +310,7 @@ class Routes:
         scope: str | tuple[str, ...],
         refusals: Sequence[str],
         upload: Upload | None = None,
+        limit: RateLimit | None = None,
     ) -> Callable[[HandlerType], HandlerType]:
         scopes = (scope,) if isinstance(scope, str) else scope
 
@@ -248,13 +322,14 @@ class Routes:
                     handler,
                     scopes=frozenset(scopes),
                     upload=upload,
+                    limit=limit,
                     methods={method},
                     status_code=status,
                     response_model=answers,
                     tags=[self._tag],
                     operation_id=to_camel(name),
                     summary=name.replace("_", " ").capitalize(),
-                    responses=_describe(refusals),
+                    responses=_describe([*refusals, *(["general_rate_limit_exceeded"] if limit else [])]),
                     openapi_extra=_openapi_extra(scopes, upload),
                 )
             )
@@ -277,8 +352,17 @@ def _describe(refusals: Sequence[str]) -> dict[int | str, dict[str, Any]]:
 def _openapi_extra(scopes: Sequence[str], upload: Upload | None) -> dict[str, Any]:
     extra: dict[str, Any] = {"security": []}
     if scopes:
-        extra = {"x-scope": " | ".join(scopes), "security": [{"Project": [], "Key": []}]}
+        extra = {"x-scope": " | ".join(scopes), "security": _security(frozenset(scopes))}
     if upload:
         content = {upload.media_type: {"schema": {"type": "string"}}}
         extra["requestBody"] = {"required": True, "content": content}
     return extra
+
+
+def _security(scopes: frozenset[str]) -> list[dict[str, list[str]]]:
+    """Which credentials can bring one of these scopes; the account is the logged-in user's alone."""
+    names = [] if scopes == {"account"} else ["Key"]
+    if scopes & USER_SCOPES:
+        names += ["Session", "JWT"]
+    alternatives: list[dict[str, list[str]]] = [{"Project": [], name: []} for name in names]
+    return [*alternatives, {"Project": []}] if scopes & GUEST_SCOPES else alternatives

@@ -17,6 +17,9 @@ TAGS = [
     {"name": "topics", "description": "Named audiences."},
     {"name": "subscribers", "description": "Who is in a topic."},
     {"name": "users", "description": "People."},
+    {"name": "account", "description": "The user who is logged in: sessions, JWTs, own devices."},
+    {"name": "storage", "description": "Files to send along: attachments and images."},
+    {"name": "databases", "description": "Documents, as far as the client page of the contract has them."},
     {"name": "targets", "description": "People's addresses, one per channel and device."},
     {"name": "imports", "description": "Contact files: users, targets and subscriptions at once. Not in Appwrite."},
     {"name": "progress", "description": "How far a message is, and what became of each recipient. Not in Appwrite."},
@@ -31,6 +34,8 @@ SECURITY_SCHEMES = {
         "name": "X-Appwrite-Key",
         "description": f"An API key's secret. Scopes: {', '.join(SCOPES)}",
     },
+    "Session": {"type": "apiKey", "in": "header", "name": "X-Appwrite-Session", "description": "A session's secret"},
+    "JWT": {"type": "apiKey", "in": "header", "name": "X-Appwrite-JWT", "description": "A user's JWT"},
 }
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,21 @@ def hash_password(password: str) -> str:
     )
     encoded = (base64.b64encode(part).decode() for part in (salt, digest))
     return "$".join(("scrypt", str(COST_CPU), str(COST_MEMORY), str(COST_PARALLEL), *encoded))
+
+
+def is_password(password: str, stored: str) -> bool:
+    _, cpu, memory, parallel, salt, digest = stored.split("$")
+    expected = base64.b64decode(digest)
+    given = hashlib.scrypt(
+        password.encode(),
+        salt=base64.b64decode(salt),
+        n=int(cpu),
+        r=int(memory),
+        p=int(parallel),
+        dklen=len(expected),
+        maxmem=64 * 1024 * 1024,
+    )
+    return hmac.compare_digest(given, expected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Who is calling: project and principal out of a request's headers, remembered for a few seconds."""
 
+import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,7 +9,9 @@ from typing import Generic, TypeVar
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
+from api.tokens import Purpose, TokenRefused, TokenSigner
 from shared.db.queries.keys import ProjectIdentity, find_key, find_project
+from shared.db.queries.user_sessions import UserIdentity, find_session_holder, find_token_holder
 from shared.db.session import hot_transaction
 from shared.domain.api_key import PREFIX, hash_secret
 from shared.errors import RejectedRequest
@@ -19,12 +22,19 @@ CONSOLE_PROJECT = "console"
 
 EVERY_KEY_HAS = frozenset({"health.read"})
 
+# contract §3.3; what a guest or user does with files and documents, their permissions decide
+GUEST_SCOPES = frozenset({"sessions.write", "documents.write", "files.read", "files.write"})
+
+# without the contract's targets.*, which open /v1/users to keys: users' own targets are behind `account`
+USER_SCOPES = GUEST_SCOPES | {"account", "subscribers.read", "subscribers.write"}
+
 
 @dataclass(frozen=True, slots=True)
 class Guest:
     """No credentials, or none that mean anything."""
 
-    scopes: frozenset[str] = frozenset()
+    scopes: frozenset[str] = GUEST_SCOPES
+    roles: frozenset[str] = frozenset({"any", "guests"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +45,24 @@ class KeyHolder:
     scopes: frozenset[str]
 
 
-Principal = Guest | KeyHolder
-"""Users with a session or JWT join here; what only they must pass (roles, own things) matches on the type."""
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A user, by session or JWT: reaches what the permissions of single things give to one of these roles."""
+
+    user: UserIdentity
+    scopes: frozenset[str] = USER_SCOPES
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Contract §3.2; there are no teams here."""
+        user = self.user
+        standing = "verified" if user.is_verified else "unverified"
+        own = {f"user:{user.id}", f"user:{user.id}/{standing}", *(f"label:{label}" for label in user.labels)}
+        return frozenset({"any", "users", f"users/{standing}", *own})
+
+
+Principal = Guest | LoggedIn | KeyHolder
+"""Keys pass where permissions of single things are asked for; the others need a role."""
 
 GUEST = Guest()
 
@@ -65,8 +91,10 @@ class _Remembered(Generic[Found]):
 class Directory:
     """Projects and keys by what a request says of itself."""
 
-    def __init__(self, engine: AsyncEngine, *, remember_seconds: float) -> None:
+    def __init__(self, engine: AsyncEngine, tokens: TokenSigner, *, remember_seconds: float) -> None:
+        """Sessions are never remembered: one that was ended is ended at once."""
         self._engine = engine
+        self._tokens = tokens
         self._projects: _Remembered[ProjectIdentity] = _Remembered(remember_seconds)
         self._keys: _Remembered[KeyHolder] = _Remembered(remember_seconds)
 
@@ -83,9 +111,31 @@ class Directory:
         project = await self._find_project(project_id) if PUBLIC_ID.fullmatch(project_id) else None
         if project is None:
             raise RejectedRequest("project_not_found", f"There is no project `{project_id}`.")
-        if not secret or not _may_be_a_key(secret):
-            return project, GUEST
-        return project, await self._find_key_holder(project, secret)
+        if secret and _may_be_a_key(secret):
+            return project, await self._find_key_holder(project, secret)
+        return project, await self._find_user(project, request)
+
+    async def _find_user(self, project: ProjectIdentity, request: Request) -> LoggedIn | Guest:
+        """Whose session or JWT it is. A session that is no more makes a guest, a bad JWT is refused."""
+        token = request.headers.get("x-appwrite-jwt")
+        if token and read_cookie(request, project.id):
+            raise RejectedRequest("user_jwt_and_cookie_set", "Send a JWT or a session cookie, not both.")
+        if token:
+            user = await self._find_token_holder(project, token)
+        elif secret := read_session_secret(request, project.id):
+            async with hot_transaction(self._engine) as connection:
+                user = await find_session_holder(connection, project.seq, hash_secret(secret))
+        else:
+            return GUEST
+        return LoggedIn(user) if user else GUEST
+
+    async def _find_token_holder(self, project: ProjectIdentity, token: str) -> UserIdentity | None:
+        try:
+            claims = self._tokens.verify(Purpose.USER, project.id, token)
+        except TokenRefused as error:
+            raise RejectedRequest("user_jwt_invalid", f"The JWT is not valid: {error}") from error
+        async with hot_transaction(self._engine) as connection:
+            return await find_token_holder(connection, project.seq, claims["userId"], claims["sessionId"])
 
     async def _find_project(self, project_id: str) -> ProjectIdentity | None:
         async def look_up() -> ProjectIdentity | None:
@@ -106,6 +156,32 @@ class Directory:
         if holder is None:
             raise RejectedRequest("user_unauthorized", "The project has no such key.")
         return holder
+
+
+def cookie_name(project_id: str) -> str:
+    return f"a_session_{project_id}"
+
+
+def read_cookie(request: Request, project_id: str) -> str | None:
+    name = cookie_name(project_id)
+    return request.cookies.get(name) or request.cookies.get(f"{name}_legacy")
+
+
+def read_session_secret(request: Request, project_id: str) -> str | None:
+    """From the cookie, else the header, else the cookies a browser was not allowed to keep (contract §2)."""
+    return (
+        read_cookie(request, project_id)
+        or request.headers.get("x-appwrite-session")
+        or _read_fallback(request.headers.get("x-fallback-cookies", ""), cookie_name(project_id))
+    )
+
+
+def _read_fallback(cookies: str, name: str) -> str | None:
+    try:
+        secret = json.loads(cookies)[name]
+    except (ValueError, KeyError, TypeError):  # not JSON, another project's, not an object: no session
+        return None
+    return secret if isinstance(secret, str) else None
 
 
 def _may_be_a_key(secret: str) -> bool:

@@ -14,6 +14,11 @@ _NAMES = {
     "subscriber_not_found": "subscriber",
     "user_not_found": "user",
     "user_target_not_found": "target",
+    "user_session_not_found": "session",
+    "storage_bucket_not_found": "bucket",
+    "storage_file_not_found": "file",
+    "database_not_found": "database",
+    "collection_not_found": "collection",
 }
 
 

@@ -9,11 +9,12 @@ import psycopg
 
 from shared.db.queries.providers import credentials_context
 from shared.db.secrets import open_secret_box
+from shared.domain.queues import PROVIDER_KINDS
 from shared.settings import Settings
 
 ALL_SCOPES = [
     f"{area}.{access}"
-    for area in ("messages", "providers", "topics", "subscribers", "targets", "users", "health")
+    for area in ("messages", "providers", "topics", "subscribers", "targets", "users", "health", "buckets", "files")
     for access in ("read", "write")
 ]
 
@@ -52,7 +53,7 @@ class Factory:
         enabled: bool = True,
     ) -> int:
         """A configured provider; its seq."""
-        channel = {"smtp": "email", "fcm": "push"}[kind]
+        channel = PROVIDER_KINDS[kind].value
         encrypted = open_secret_box(self.settings).encrypt(
             json.dumps(credentials), context=credentials_context(self.project_seq, provider_id)
         )

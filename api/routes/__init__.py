@@ -1,6 +1,17 @@
 """Every endpoint, one file per part of the contract."""
 
-from api.routes import contact_imports, health, messages, progress, providers, subscribers, targets, topics, users
+from api.routes import (
+    account,
+    contact_imports,
+    health,
+    messages,
+    progress,
+    providers,
+    subscribers,
+    targets,
+    topics,
+    users,
+)
 
 ALL_ROUTES = (
     # paths are tried in this order, so what is called most comes first
@@ -12,5 +23,6 @@ ALL_ROUTES = (
     topics.routes,
     providers.routes,
     contact_imports.routes,
+    account.routes,
     health.routes,
 )

@@ -1,5 +1,6 @@
 """/v1/messaging/topics/{topicId}/subscribers (contract §11)."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Query
@@ -7,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.kernel import Call, Routes
 from api.paths import SubscriberId, TopicId
+from api.principals import LoggedIn
 from api.queries import Attribute, select, stored_attributes
 from api.refusals import created, found
 from api.schemas.lists import ListParameters
@@ -15,6 +17,7 @@ from shared.db.models import Subscriber, Target, Topic, User
 from shared.db.queries import subscribers
 from shared.db.queries.subscribers import Membership
 from shared.db.queries.topics import find_topic
+from shared.errors import RejectedRequest
 
 routes = Routes("subscribers")
 
@@ -26,6 +29,18 @@ ATTRIBUTES = {
     "providerType": Attribute(Subscriber.channel),
 }
 SEARCH_IN = (Subscriber.id, Target.id, User.id, Subscriber.channel)
+
+
+def _readable(call: Call, member: Membership | None) -> Membership | None:
+    """A subscriber is its target's user's business, and that of keys."""
+    is_foreign = member is not None and isinstance(call.principal, LoggedIn) and member.user_id != call.user.id
+    return None if is_foreign else member
+
+
+def _check_may_subscribe(call: Call, topic: Topic) -> None:
+    """Contract §11, step 2. Keys always may; the target need not be the caller's own."""
+    if isinstance(call.principal, LoggedIn) and call.principal.roles.isdisjoint(topic.subscribe):
+        raise RejectedRequest("user_unauthorized", "The topic is not open to this user.")
 
 
 async def _find_topic(call: Call, session: AsyncSession, topic_id: str, *, for_update: bool = False) -> Topic:
@@ -42,7 +57,10 @@ async def _find_topic(call: Call, session: AsyncSession, topic_id: str, *, for_u
 async def list_subscribers(call: Call, topic_id: TopicId, wanted: Annotated[ListParameters, Query()]) -> SubscriberList:
     async with call.services.sessions() as session:
         topic = await _find_topic(call, session, topic_id)
-        page = await subscribers.list_subscribers(session, topic.seq, select(wanted, ATTRIBUTES, search_in=SEARCH_IN))
+        selection = select(wanted, ATTRIBUTES, search_in=SEARCH_IN)
+        if isinstance(call.principal, LoggedIn):
+            selection = replace(selection, filters=(*selection.filters, User.seq == call.user.seq))
+        page = await subscribers.list_subscribers(session, topic.seq, selection)
     return SubscriberList(total=page.total, subscribers=[SubscriberModel.of(Membership(*row)) for row in page.rows])
 
 
@@ -50,11 +68,11 @@ async def list_subscribers(call: Call, topic_id: TopicId, wanted: Annotated[List
     "/v1/messaging/topics/{topicId}/subscribers",
     scope="subscribers.write",
     answers=SubscriberModel,
-    refusals=["topic_not_found", "user_target_not_found", "subscriber_already_exists"],
+    refusals=["topic_not_found", "user_unauthorized", "user_target_not_found", "subscriber_already_exists"],
 )
 async def create_subscriber(call: Call, topic_id: TopicId, body: SubscriberCreate) -> SubscriberModel:
     async with call.services.sessions.begin() as session:
-        await _find_topic(call, session, topic_id)
+        _check_may_subscribe(call, await _find_topic(call, session, topic_id))
         joining = found(
             await subscribers.hold_target(session, call.project.seq, body.target_id), "user_target_not_found"
         )
@@ -73,7 +91,7 @@ async def get_subscriber(call: Call, topic_id: TopicId, subscriber_id: Subscribe
     async with call.services.sessions() as session:
         topic = await _find_topic(call, session, topic_id)
         membership = await subscribers.find_subscriber(session, topic.seq, subscriber_id)
-    return SubscriberModel.of(found(membership, "subscriber_not_found"))
+    return SubscriberModel.of(found(_readable(call, membership), "subscriber_not_found"))
 
 
 @routes.delete(
@@ -84,4 +102,6 @@ async def get_subscriber(call: Call, topic_id: TopicId, subscriber_id: Subscribe
 async def delete_subscriber(call: Call, topic_id: TopicId, subscriber_id: SubscriberId) -> None:
     async with call.services.sessions.begin() as session:
         topic = await _find_topic(call, session, topic_id, for_update=True)
+        member = await subscribers.find_subscriber(session, topic.seq, subscriber_id)
+        found(_readable(call, member), "subscriber_not_found")
         found(await subscribers.delete_subscriber(session, topic.seq, subscriber_id), "subscriber_not_found")

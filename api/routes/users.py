@@ -1,25 +1,22 @@
 """/v1/users (contract §14), as far as messaging needs them."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import Query
 from sqlalchemy import func, literal
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.kernel import Call, Routes
-from api.passwords import hash_password
+from api.logins import begin_session, sign_user_token
 from api.paths import UserId
 from api.queries import Attribute, Kind, select, stored_attributes
-from api.refusals import created, found
+from api.refusals import found
+from api.registration import register_user
+from api.schemas.account import RECENT, SessionModel, TokenModel, UserTokenCreate
 from api.schemas.lists import ListParameters
 from api.schemas.targets import TargetModel
 from api.schemas.users import UserCreate, UserList, UserModel
 from shared.db.models import User
-from shared.db.queries import targets, users
-from shared.domain.contacts.addresses import read_email
-from shared.domain.status import Channel
-from shared.ids import ProjectSeq, new_public_id
+from shared.db.queries import targets, user_sessions, users
 
 routes = Routes("users")
 
@@ -37,21 +34,6 @@ ATTRIBUTES = {
 }
 LABELS = literal("label:").concat(func.nullif(func.array_to_string(User.labels, " label:"), ""))
 SEARCH_IN = (User.id, User.email, User.phone, User.name, LABELS)
-
-
-async def _create_target_of(
-    session: AsyncSession, project_seq: ProjectSeq, user: User, channel: Channel, identifier: str
-) -> TargetModel:
-    """The user's address as a target, or the target it is already, whoever's that is."""
-    target = await targets.create_target(
-        session, project_seq, user.seq, id=new_public_id(), channel=channel, identifier=identifier
-    )
-    if target is not None:
-        return TargetModel.of(target, user.id)
-    existing = await targets.find_target_by_identifier(session, project_seq, identifier)
-    if existing is not None:
-        return TargetModel.of(existing.target, existing.user_id)
-    return await _create_target_of(session, project_seq, user, channel, identifier)  # it was deleted in between
 
 
 @routes.get("/v1/users", scope="users.read", answers=UserList)
@@ -72,27 +54,7 @@ async def list_users(call: Call, wanted: Annotated[ListParameters, Query()]) -> 
 
 @routes.post("/v1/users", scope="users.write", answers=UserModel, refusals=["user_already_exists"])
 async def create_user(call: Call, body: UserCreate) -> UserModel:
-    password_hash = await asyncio.to_thread(hash_password, body.password) if body.password else None
-    async with call.services.sessions.begin() as session:
-        user = created(
-            await users.create_user(
-                session,
-                call.project.seq,
-                id=body.user_id,
-                name=body.name,
-                email=read_email(body.email) if body.email else "",
-                phone=body.phone or "",
-                password_hash=password_hash,
-                password_updated_at=func.now() if password_hash else None,
-            ),
-            "user_already_exists",
-        )
-        addresses = [(Channel.EMAIL, user.email), (Channel.SMS, user.phone)]
-        owned = [
-            await _create_target_of(session, call.project.seq, user, channel, identifier)
-            for channel, identifier in addresses
-            if identifier
-        ]
+    user, owned = await register_user(call, body)
     return UserModel.of(user, owned)
 
 
@@ -108,3 +70,28 @@ async def get_user(call: Call, user_id: UserId) -> UserModel:
 async def delete_user(call: Call, user_id: UserId) -> None:
     async with call.services.sessions.begin() as session:
         found(await users.delete_user(session, call.project.seq, user_id), "user_not_found")
+
+
+@routes.post("/v1/users/{userId}/sessions", scope="users.write", answers=SessionModel, refusals=["user_not_found"])
+async def create_session(call: Call, user_id: UserId) -> SessionModel:
+    """`secret` is the value of X-Appwrite-Session."""
+    async with call.services.sessions.begin() as session:
+        user = found(await users.find_user(session, call.project.seq, user_id), "user_not_found")
+        started, secret = await begin_session(call, session, user, provider="server")
+    return SessionModel.of(started, user_id, current=False, secret=secret)
+
+
+@routes.post(
+    "/v1/users/{userId}/jwts",
+    scope="users.write",
+    answers=TokenModel,
+    refusals=["user_not_found", "user_session_not_found"],
+)
+async def create_user_jwt(call: Call, user_id: UserId, body: UserTokenCreate) -> TokenModel:
+    async with call.services.sessions() as session:
+        user = found(await users.find_user(session, call.project.seq, user_id), "user_not_found")
+        is_recent = body.session_id == RECENT
+        named = await user_sessions.find_session(session, user.seq, None if is_recent else body.session_id)
+    if not is_recent:
+        found(named, "user_session_not_found")
+    return TokenModel(jwt=sign_user_token(call, user_id, named.id if named else "", seconds=body.duration))

@@ -48,8 +48,9 @@ class UserModel(StoredModel):
     impersonator: bool
 
     @classmethod
-    def of(cls, user: User, targets: Sequence[TargetModel]) -> "UserModel":
-        described = describe_hash(user.password_hash) if user.password_hash else None
+    def of(cls, user: User, targets: Sequence[TargetModel], *, with_hash: bool = True) -> "UserModel":
+        """`with_hash`: not for the user, who has the password."""
+        described = describe_hash(user.password_hash) if user.password_hash and with_hash else None
         return cls(
             id=user.id,
             created_at=user.created_at,

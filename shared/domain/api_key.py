@@ -19,6 +19,13 @@ SCOPES: tuple[str, ...] = (
     "targets.write",
     "users.read",
     "users.write",
+    "buckets.read",
+    "buckets.write",
+    "files.read",
+    "files.write",
+    "databases.write",
+    "collections.write",
+    "documents.write",
     "health.read",
 )
 """The scopes that our routes ask for. A key may hold other words too: clients create keys with scopes of Appwrite's."""

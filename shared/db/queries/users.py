@@ -22,6 +22,11 @@ async def find_user(session: AsyncSession, project_seq: ProjectSeq, user_id: str
     return await session.scalar(select(User).where(User.project_seq == project_seq, User.id == user_id))
 
 
+async def find_user_by_email(session: AsyncSession, project_seq: ProjectSeq, email: str) -> User | None:
+    """`email` in lowercase, as it is stored."""
+    return await session.scalar(select(User).where(User.project_seq == project_seq, User.email == email))
+
+
 async def list_users(session: AsyncSession, project_seq: ProjectSeq, selection: Selection) -> Page:
     """Rows of (User,)."""
     statement = select(User).where(User.project_seq == project_seq)

@@ -1,0 +1,55 @@
+"""The JWTs we sign: users' own (contract §15) and those in a push image's address (§8.3)."""
+
+import hmac
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import jwt
+
+from shared.db.secrets import SecretKey
+
+ALGORITHM = "HS256"
+
+
+class Purpose(StrEnum):
+    """What a token is for. Each has keys of its own, so that none can stand in for another."""
+
+    USER = "user"
+    PUSH_IMAGE = "push-image"
+
+
+class TokenRefused(Exception):  # named for what happened
+    """Malformed, expired, or signed by somebody else, for another project or for another purpose."""
+
+
+class TokenSigner:
+    """Signs with the newest key, verifies with whichever the token names."""
+
+    def __init__(self, keys: Sequence[SecretKey]) -> None:
+        """`keys`: newest first, at least one; never used as they are, but to derive one for each purpose."""
+        self._newest = keys[0].id
+        self._keys = {key.id: key.key for key in keys}
+
+    def sign(self, purpose: Purpose, project_id: str, claims: dict[str, Any], *, expires_at: float) -> str:
+        """`expires_at`: Unix seconds."""
+        return jwt.encode(
+            {**claims, "exp": int(expires_at)},
+            self._derive(self._newest, purpose, project_id),
+            algorithm=ALGORITHM,
+            headers={"kid": self._newest},
+        )
+
+    def verify(self, purpose: Purpose, project_id: str, token: str) -> dict[str, Any]:
+        """The claims. Raises TokenRefused."""
+        try:
+            key = self._derive(jwt.get_unverified_header(token).get("kid", ""), purpose, project_id)
+            claims: dict[str, Any] = jwt.decode(token, key, algorithms=[ALGORITHM], options={"require": ["exp"]})
+        except jwt.PyJWTError as error:
+            raise TokenRefused(str(error)) from error
+        return claims
+
+    def _derive(self, key_id: str, purpose: Purpose, project_id: str) -> bytes:
+        if key_id not in self._keys:
+            raise TokenRefused("The token names a key that this installation does not have.")
+        return hmac.digest(self._keys[key_id], f"token\n{purpose}\n{project_id}".encode(), "sha256")

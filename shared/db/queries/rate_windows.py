@@ -1,0 +1,43 @@
+"""Windows that count calls: fixed, aligned to multiples of their length by the database's clock."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.rows import class_row
+
+from shared.db.session import HotConnection
+
+# the first call of a window takes some old windows with it, so the table stays as small as what is still counted
+_COUNT = """
+WITH ending AS (
+    SELECT to_timestamp((floor(extract(epoch FROM now()) / %(seconds)s) + 1) * %(seconds)s) AS ends_at
+), counted AS (
+    INSERT INTO rate_windows (key, ends_at, calls) SELECT %(key)s, ends_at, 1 FROM ending
+    ON CONFLICT (key, ends_at) DO UPDATE SET calls = rate_windows.calls + 1
+    RETURNING calls, ends_at
+), swept AS (
+    DELETE FROM rate_windows USING (
+        SELECT key, ends_at FROM rate_windows WHERE ends_at < now() ORDER BY ends_at LIMIT 10 FOR UPDATE SKIP LOCKED
+    ) AS old
+    WHERE (SELECT calls FROM counted) = 1 AND rate_windows.key = old.key AND rate_windows.ends_at = old.ends_at
+)
+SELECT calls, ends_at FROM counted
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RateCount:
+    calls: int  # this one included
+    ends_at: datetime
+
+
+async def count_call(connection: HotConnection, key: bytes, *, seconds: int) -> RateCount:
+    async with connection.cursor(row_factory=class_row(RateCount)) as cursor:
+        await cursor.execute(_COUNT, {"key": key, "seconds": seconds})
+        state = await cursor.fetchone()
+    assert state is not None
+    return state
+
+
+async def forget_calls(connection: HotConnection, key: bytes) -> None:
+    await connection.execute("DELETE FROM rate_windows WHERE key = %s", [key])
