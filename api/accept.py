@@ -1,5 +1,7 @@
 """accept_message() and change_message(): a message and its due work in one transaction, then a ring."""
 
+from typing import cast
+
 from api.kernel import Call
 from api.refusals import created, found
 from api.schemas.messages import MessageCreate, MessageModel, MessageUpdate
@@ -34,18 +36,19 @@ def _check_files(files: list[str]) -> None:
 async def accept_message(call: Call, channel: Channel, body: MessageCreate) -> MessageModel:
     """The contract's order of checks: §8.3."""
     status = _status_of_new(body)
-    _check_recipients(status, body.topics, body.users, body.targets)
+    _check_recipients(status, body.topics, body.users, body.targets, body.named_addresses())
     _check_files(body.named_files())
     new = NewMessage(
         id=body.message_id,
         channel=channel,
         status=status,
-        lane=choose_lane(topics=body.topics, users=body.users, targets=body.targets),
+        lane=choose_lane(topics=body.topics, users=body.users, targets=[*body.targets, *body.named_addresses()]),
         data=body.to_data(),
         topics=body.topics,
         users=body.users,
         targets=body.targets,
         named_targets=body.named_targets(),
+        named_addresses=body.named_addresses(),
         scheduled_at=body.scheduled_at,
     )
     services = call.services
@@ -107,7 +110,9 @@ def _judge_change(stored: ShownMessage, body: MessageUpdate) -> MessageChange:
     topics = message.topics if body.topics is None else body.topics
     users = message.users if body.users is None else body.users
     targets = message.targets if body.targets is None else body.targets
-    _check_recipients(status, topics, users, targets)
+    named = body.named_addresses()
+    addresses = cast("list[str]", message.data.get("emails", [])) if named is None else named
+    _check_recipients(status, topics, users, targets, addresses)
     if current in _CLOSED:
         raise RejectedRequest(_CLOSED[current], f"The message is {current}: it cannot be changed any more.")
     if stored.is_due:
@@ -115,7 +120,7 @@ def _judge_change(stored: ShownMessage, body: MessageUpdate) -> MessageChange:
     _check_files(body.named_files())
     return MessageChange(
         status=status,
-        lane=choose_lane(topics=topics, users=users, targets=targets),
+        lane=choose_lane(topics=topics, users=users, targets=[*targets, *addresses]),
         data=message.data | body.to_data(),
         topics=topics,
         users=users,
@@ -138,6 +143,8 @@ async def _try_change(call: Call, channel: Channel, message_id: str, body: Messa
         stored = found(await messages.find_message(session, call.project.seq, message_id), "message_not_found")
         status_before = stored.message.status
         change = _judge_change(stored, body)
+        if not await accept.are_addresses_known(session, call.project.seq, body.named_addresses() or []):
+            raise RejectedRequest("message_target_not_email", "Some address belongs to no target of the project.")
         if not await accept.change_message(
             session, stored.message, change, time_to_live_seconds=services.settings.message_time_to_live_seconds
         ):

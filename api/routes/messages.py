@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import Query
-from sqlalchemy import String, func, literal
+from sqlalchemy import String, case, func, literal
 
 from api.accept import accept_message, change_message
 from api.kernel import Call, Routes
@@ -19,6 +19,8 @@ from api.schemas.messages import (
     MessageModel,
     PushCreate,
     PushUpdate,
+    SmsCreate,
+    SmsUpdate,
 )
 from api.schemas.targets import TargetList, TargetModel
 from shared.db.models import Message, MessageProgress
@@ -45,6 +47,7 @@ SEARCH_IN = (
     Message.channel,
     Message.data["subject"].astext,
     Message.data["title"].astext,
+    case((Message.channel == Channel.SMS, Message.data["content"].astext)),
 )
 
 CREATE_REFUSALS = ("message_missing_target", "storage_bucket_not_found", "message_already_exists")
@@ -70,6 +73,16 @@ async def create_email(call: Call, body: EmailCreate) -> MessageModel:
 
 
 @routes.post(
+    "/v1/messaging/messages/sms",
+    scope="messages.write",
+    answers=MessageModel,
+    refusals=["message_missing_target", "message_already_exists", "message_target_not_sms"],
+)
+async def create_sms(call: Call, body: SmsCreate) -> MessageModel:
+    return await accept_message(call, Channel.SMS, body)
+
+
+@routes.post(
     "/v1/messaging/messages/push",
     scope="messages.write",
     answers=MessageModel,
@@ -87,6 +100,16 @@ async def create_push(call: Call, body: PushCreate) -> MessageModel:
 )
 async def update_email(call: Call, message_id: MessageId, body: EmailUpdate) -> MessageModel:
     return await change_message(call, Channel.EMAIL, message_id, body)
+
+
+@routes.patch(
+    "/v1/messaging/messages/sms/{messageId}",
+    scope="messages.write",
+    answers=MessageModel,
+    refusals=[refusal for refusal in UPDATE_REFUSALS if not refusal.startswith("storage")],
+)
+async def update_sms(call: Call, message_id: MessageId, body: SmsUpdate) -> MessageModel:
+    return await change_message(call, Channel.SMS, message_id, body)
 
 
 @routes.patch(

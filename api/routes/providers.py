@@ -69,7 +69,7 @@ async def _create(call: Call, kind: ProviderKind, body: ProviderCreate) -> Provi
             name=body.name,
             kind=kind.name,
             channel=PROVIDER_KINDS[kind.name],
-            enabled=bool(body.enabled) and kind.is_complete(credentials, options),
+            enabled=bool(body.enabled) and kind.is_complete(credentials, options, is_new=True),
             credentials_encrypted=_encrypt(call, body.provider_id, credentials),
             options=options,
         )

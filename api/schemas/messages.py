@@ -22,6 +22,7 @@ from api.schemas.values import (
 from shared.db.queries.messages import ShownMessage
 
 Ids = list[PublicId]
+Emails = list[Email]
 
 Priority = Annotated[
     Literal["normal", "high"],
@@ -60,6 +61,10 @@ class MessageCreate(_Content):
         """Every target named, each once: they must exist (contract §8.3, step 4)."""
         return list(dict.fromkeys(self.targets))
 
+    def named_addresses(self) -> list[str]:
+        """Recipients named by their address; each must be a target of the project."""
+        return []
+
 
 class MessageUpdate(_Content):
     """What is given replaces what is stored; arrays as a whole."""
@@ -70,6 +75,10 @@ class MessageUpdate(_Content):
     draft: bool | None = None
     scheduled_at: FutureMoment | None = None
 
+    def named_addresses(self) -> list[str] | None:
+        """None: those that are stored."""
+        return None
+
 
 class EmailCreate(MessageCreate):
     subject: Subject
@@ -78,11 +87,20 @@ class EmailCreate(MessageCreate):
     bcc: Ids = Field(default_factory=list, description="Target ids")
     attachments: list[CompoundId] = Field(default_factory=list, description="`BUCKET:FILE` each")
     html: Annotated[bool, Field(description="Whether `content` is HTML")] = False
-    reply_to_email: Email | None = None
+    emails: Emails = Field(default_factory=list, description="Addresses of the project's targets, as recipients")
+    reply_to_email: Annotated[Email | None, Field(description="Takes the place of the provider's")] = None
     reply_to_name: EmptyOrText128 | None = None
+
+    def to_data(self) -> dict[str, Any]:
+        """`emails` and `replyTo...` are newer than the other keys, which are always there."""
+        data = super().to_data()
+        return data if self.emails else {key: value for key, value in data.items() if key != "emails"}
 
     def named_targets(self) -> list[str]:
         return list(dict.fromkeys([*self.targets, *self.cc, *self.bcc]))
+
+    def named_addresses(self) -> list[str]:
+        return self.emails
 
     def named_files(self) -> list[str]:
         return self.attachments
@@ -95,11 +113,23 @@ class EmailUpdate(MessageUpdate):
     bcc: Ids | None = None
     attachments: list[CompoundId] | None = None
     html: bool | None = None
+    emails: Emails | None = None
     reply_to_email: Email | None = None
     reply_to_name: EmptyOrText128 | None = None
 
+    def named_addresses(self) -> list[str] | None:
+        return self.emails
+
     def named_files(self) -> list[str]:
         return self.attachments or []
+
+
+class SmsCreate(MessageCreate):
+    content: LongText
+
+
+class SmsUpdate(MessageUpdate):
+    content: LongText | None = None
 
 
 class PushCreate(MessageCreate):

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from api.schemas.base import Parameters, StoredModel, WireModel
-from api.schemas.values import CustomId, Email, EmptyOrText128, JsonObject, Port, Text, Text128
+from api.schemas.values import CustomId, Email, EmptyOrText128, JsonObject, Phone, Port, Text, Text128, Text256
 from shared.db.models import Provider
 
 WireObject = dict[str, Any]
@@ -64,12 +64,126 @@ class SmtpUpdate(EmailProviderUpdate):
     mailer: Text | None = None
 
 
+class MailgunCreate(EmailProviderCreate):
+    api_key: Text | None = None
+    domain: Text | None = None
+    is_eu_region: Annotated[bool | None, Field(description="Whether the domain lives in Mailgun's EU region")] = None
+
+
+class MailgunUpdate(EmailProviderUpdate):
+    api_key: Text | None = None
+    domain: Text | None = None
+    is_eu_region: bool | None = None
+
+
+class EmailKeyCreate(EmailProviderCreate):
+    """Sendgrid and Resend."""
+
+    api_key: Text | None = None
+
+
+class EmailKeyUpdate(EmailProviderUpdate):
+    api_key: Text | None = None
+
+
+class SesCreate(EmailProviderCreate):
+    access_key: Text | None = None
+    secret_key: Text | None = None
+    region: Annotated[Text128 | None, Field(examples=["eu-central-1"])] = None
+
+
+class SesUpdate(EmailProviderUpdate):
+    access_key: Text | None = None
+    secret_key: Text | None = None
+    region: Text128 | None = None
+
+
+class SmsProviderCreate(ProviderCreate):
+    sender: Annotated[Phone | None, Field(alias="from")] = None
+
+
+class SmsProviderUpdate(ProviderUpdate):
+    sender: Annotated[Text256 | None, Field(alias="from", description="A number or a name")] = None
+
+
+class Msg91Create(ProviderCreate):
+    template_id: Text | None = None
+    sender_id: Text | None = None
+    auth_key: Text | None = None
+
+
+class Msg91Update(ProviderUpdate):
+    template_id: Text | None = None
+    sender_id: Text | None = None
+    auth_key: Text | None = None
+
+
+class TelesignCreate(SmsProviderCreate):
+    customer_id: Text | None = None
+    api_key: Text | None = None
+
+
+class TelesignUpdate(SmsProviderUpdate):
+    customer_id: Text | None = None
+    api_key: Text | None = None
+
+
+class TextmagicCreate(SmsProviderCreate):
+    username: Text | None = None
+    api_key: Text | None = None
+
+
+class TextmagicUpdate(SmsProviderUpdate):
+    username: Text | None = None
+    api_key: Text | None = None
+
+
+class TwilioCreate(SmsProviderCreate):
+    account_sid: Text | None = None
+    auth_token: Text | None = None
+
+
+class TwilioUpdate(SmsProviderUpdate):
+    account_sid: Text | None = None
+    auth_token: Text | None = None
+
+
+class VonageCreate(SmsProviderCreate):
+    api_key: Text | None = None
+    api_secret: Text | None = None
+
+
+class VonageUpdate(SmsProviderUpdate):
+    api_key: Text | None = None
+    api_secret: Text | None = None
+
+
 class FcmCreate(ProviderCreate):
     service_account: Annotated[JsonObject | None, Field(alias="serviceAccountJSON")] = None
 
 
 class FcmUpdate(ProviderUpdate):
     service_account: Annotated[JsonObject | None, Field(alias="serviceAccountJSON")] = None
+
+
+class ApnsCreate(ProviderCreate):
+    auth_key: Annotated[Text | None, Field(description="The content of the .p8 file")] = None
+    auth_key_id: Text | None = None
+    team_id: Text | None = None
+    bundle_id: Text | None = None
+    sandbox: bool = False
+
+
+class ApnsUpdate(ProviderUpdate):
+    auth_key: Text | None = None
+    auth_key_id: Text | None = None
+    team_id: Text | None = None
+    bundle_id: Text | None = None
+    sandbox: bool | None = None
+
+
+EMPTY: Final[tuple[object, ...]] = (None, "", {})
+"""Values that say nothing. `false` is not among them: a mailgun account is complete outside the EU too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +196,37 @@ class ProviderKind:
     credentials: tuple[str, ...]
     options: tuple[str, ...]
     needs: tuple[str, ...]  # credentials and options that must be filled
+    needs_at_first: tuple[str, ...] | None = None  # on create; None: the same
 
-    def is_complete(self, credentials: WireObject, options: WireObject) -> bool:
-        return all(credentials.get(key) or options.get(key) for key in self.needs)
+    def is_complete(self, credentials: WireObject, options: WireObject, *, is_new: bool = False) -> bool:
+        needs = self.needs_at_first if is_new and self.needs_at_first else self.needs
+        return all((options | credentials).get(key) not in EMPTY for key in needs)
 
+
+def _email_kind(
+    name: str, create: type[EmailProviderCreate], update: type[EmailProviderUpdate], *credentials: str
+) -> ProviderKind:
+    needs = (*credentials, "fromEmail")
+    return ProviderKind(name, create, update, credentials=credentials, options=EMAIL_OPTIONS, needs=needs)
+
+
+def _sms_kind(
+    name: str, create: type[SmsProviderCreate], update: type[SmsProviderUpdate], *credentials: str
+) -> ProviderKind:
+    needs = (*credentials, "from")
+    return ProviderKind(name, create, update, credentials=credentials, options=("from",), needs=needs)
+
+
+_APNS_CREDENTIALS = ("authKey", "authKeyId", "teamId", "bundleId")
+_MSG91_CREDENTIALS = ("templateId", "senderId", "authKey")
 
 KINDS: Mapping[str, ProviderKind] = {
     kind.name: kind
     for kind in (
+        _email_kind("mailgun", MailgunCreate, MailgunUpdate, "apiKey", "domain", "isEuRegion"),
+        _email_kind("sendgrid", EmailKeyCreate, EmailKeyUpdate, "apiKey"),
+        _email_kind("resend", EmailKeyCreate, EmailKeyUpdate, "apiKey"),
+        _email_kind("ses", SesCreate, SesUpdate, "accessKey", "secretKey", "region"),
         ProviderKind(
             "smtp",
             SmtpCreate,
@@ -99,12 +236,33 @@ KINDS: Mapping[str, ProviderKind] = {
             needs=("host", "fromEmail"),
         ),
         ProviderKind(
+            "msg91",
+            Msg91Create,
+            Msg91Update,
+            credentials=_MSG91_CREDENTIALS,
+            options=(),
+            needs=_MSG91_CREDENTIALS,
+            needs_at_first=("senderId", "authKey"),
+        ),
+        _sms_kind("telesign", TelesignCreate, TelesignUpdate, "customerId", "apiKey"),
+        _sms_kind("textmagic", TextmagicCreate, TextmagicUpdate, "username", "apiKey"),
+        _sms_kind("twilio", TwilioCreate, TwilioUpdate, "accountSid", "authToken"),
+        _sms_kind("vonage", VonageCreate, VonageUpdate, "apiKey", "apiSecret"),
+        ProviderKind(
             "fcm",
             FcmCreate,
             FcmUpdate,
             credentials=("serviceAccountJSON",),
             options=(),
             needs=("serviceAccountJSON",),
+        ),
+        ProviderKind(
+            "apns",
+            ApnsCreate,
+            ApnsUpdate,
+            credentials=_APNS_CREDENTIALS,
+            options=("sandbox",),
+            needs=_APNS_CREDENTIALS,
         ),
     )
 }
@@ -114,7 +272,7 @@ def pick(given: ProviderCreate | ProviderUpdate, keys: tuple[str, ...]) -> WireO
     """What of the parameters is stored under these keys. An update's empty values mean: leave it."""
     values = given.model_dump(by_alias=True, exclude_none=True)
     if isinstance(given, ProviderUpdate):
-        values = {key: value for key, value in values.items() if value not in ("", {})}
+        values = {key: value for key, value in values.items() if value not in EMPTY}
     if values.get("encryption") == "none":
         values["encryption"] = ""
     return {key: values[key] for key in keys if key in values}

@@ -51,15 +51,16 @@ def make_adapter(
 
 def _held_back(provider_kind: str, reason: str) -> type[Adapter]:
     """Sends nothing: each recipient waits, and the reason says what the operator can do."""
+    size = ADAPTERS[provider_kind].batch_size if provider_kind in ADAPTERS else 500
 
     class HeldBack:
         kind: ClassVar[str] = provider_kind
         channel: ClassVar[Channel] = PROVIDER_KINDS[provider_kind]
-        largest_batch: ClassVar[int] = 500
-        batch_size: ClassVar[int] = 500
+        largest_batch: ClassVar[int] = size
+        batch_size: ClassVar[int] = size
         unknown_rule: ClassVar[UnknownRule] = UnknownRule.LEAVE
         has_receipts: ClassVar[bool] = False
-        in_flight_limit: ClassVar[int] = 500
+        in_flight_limit: ClassVar[int] = size
 
         async def send(self, _content: Content, requests: Sequence[SendRequest]) -> AsyncIterator[tuple[int, Outcome]]:
             fault = AccountFault(reason)

@@ -29,11 +29,23 @@ progress AS (
 Whoever makes a message `processing` sets messages.run = tidings_draw_run() and expires_at in the same statement.
 """
 
+_ARE_ADDRESSES_KNOWN = """NOT EXISTS (
+    SELECT FROM unnest({addresses}) AS named (address)
+    WHERE NOT EXISTS (
+        SELECT FROM targets
+        WHERE project_seq = {project_seq} AND channel = 'email' AND identifier IN (named.address, lower(named.address))
+    )
+)"""
+"""Users' own targets are stored in lower case, others as they came."""
+
 # Counting the named targets in the statement costs an empty index scan when there are none, and saves a round trip
 # when there are. Few rows are ever affected, and 409 needs no exception: DO NOTHING leaves `started` empty.
 _ACCEPT = f"""
 WITH known AS (
-    SELECT count(*) = cardinality(%(named)s::text[]) AS are_all
+    SELECT count(*) = cardinality(%(named)s::text[]) AND (
+        cardinality(%(addresses)s::text[]) = 0
+        OR {_ARE_ADDRESSES_KNOWN.format(addresses="%(addresses)s::text[]", project_seq="%(project_seq)s")}
+    ) AS are_all
     FROM targets
     WHERE project_seq = %(project_seq)s AND channel = %(channel)s AND id = ANY(%(named)s::text[])
 ), started AS (
@@ -65,6 +77,7 @@ class NewMessage:
     users: Sequence[str]
     targets: Sequence[str]
     named_targets: Sequence[str]  # must exist and be of the channel; no duplicates
+    named_addresses: Sequence[str]  # each must be the identifier of a target
     scheduled_at: datetime | None
 
 
@@ -91,6 +104,7 @@ async def insert_message(
         "users": new.users,
         "targets": new.targets,
         "named": new.named_targets,
+        "addresses": new.named_addresses,
         "scheduled_at": new.scheduled_at,
         "is_due": new.status is MessageStatus.PROCESSING,
         "time_to_live": time_to_live_seconds,
@@ -150,3 +164,12 @@ async def change_message(
         "time_to_live": time_to_live_seconds,
     }
     return bool(await session.scalar(text(_CHANGE), parameters))
+
+
+async def are_addresses_known(session: AsyncSession, project_seq: ProjectSeq, addresses: Sequence[str]) -> bool:
+    """Whether each is the identifier of an e-mail target of the project."""
+    if not addresses:
+        return True
+    condition = _ARE_ADDRESSES_KNOWN.format(addresses="CAST(:addresses AS text[])", project_seq=":project_seq")
+    parameters = {"addresses": list(addresses), "project_seq": project_seq}
+    return bool(await session.scalar(text(f"SELECT {condition}"), parameters))  # a constant

@@ -60,6 +60,11 @@ SET bound = (SELECT coalesce(max(seq), 0) FROM targets),
                 SELECT jsonb_array_elements_text(coalesce(messages.data -> 'bcc', '[]'))
             ))
         UNION
+        SELECT targets.seq
+        FROM jsonb_array_elements_text(coalesce(messages.data -> 'emails', '[]')) AS named (address)
+        JOIN targets ON targets.project_seq = messages.project_seq AND targets.channel = messages.channel
+            AND targets.identifier IN (named.address, lower(named.address))
+        UNION
         SELECT targets.seq FROM users
         JOIN targets ON targets.user_seq = users.seq AND targets.channel = messages.channel
         WHERE users.project_seq = messages.project_seq AND users.id = ANY(messages.users)

@@ -1,6 +1,8 @@
 """A message's content as mail: rendered once, with room in front for what differs between recipients."""
 
+from collections.abc import Mapping
 from email.utils import formatdate
+from typing import Any
 
 from shared.domain.outcome import AccountFault, Refused
 from shared.providers.contract import Account, Content, SendRequest
@@ -30,7 +32,7 @@ class MailTemplate:
         self.sender = _read_sender(account)
         self._domain = self.sender.text.rpartition("@")[2]
         try:
-            headers = _shared_headers(str(data.get("subject") or ""), self.sender, account)
+            headers = _shared_headers(data, self.sender, account)
         except HeaderRefused as error:
             raise MailRefused(Refused(str(error))) from error
         mail = headers + b"MIME-Version: 1.0\r\n" + render_body(str(data["content"]), is_html=bool(data.get("html")))
@@ -65,16 +67,20 @@ def _read_sender(account: Account) -> Address:
         raise MailRefused(AccountFault(f"the provider's fromEmail is {error}")) from error
 
 
-def _shared_headers(subject: str, sender: Address, account: Account) -> bytes:
-    """From, Reply-To, Subject and X-Mailer. Reply-To falls back to the sender, its name and its address apart."""
+def _shared_headers(data: Mapping[str, Any], sender: Address, account: Account) -> bytes:
+    """From, Reply-To, Subject and X-Mailer.
+
+    Reply-To is the message's own, else the account's, else the sender; its name and its address apart.
+    """
     options = account.options
+    subject = str(data.get("subject") or "")
     from_name = str(options.get("fromName") or "")
-    reply_name = str(options.get("replyToName") or "") or from_name
+    reply_name = str(data.get("replyToName") or options.get("replyToName") or "") or from_name
     mailer = str(options.get("mailer") or "")
     named = {"subject": subject, "fromName": from_name, "replyToName": reply_name, "mailer": mailer}
     for field, value in named.items():
         check_value(field, value)
-    reply_to = _read_reply_to(str(options.get("replyToEmail") or "")) or sender
+    reply_to = _read_reply_to(str(data.get("replyToEmail") or options.get("replyToEmail") or "")) or sender
     written = mailbox("From", from_name, sender.text) + mailbox("Reply-To", reply_name, reply_to.text)
     written += unstructured("Subject", subject)
     expected = {"From": sender.text, "Reply-To": reply_to.text, "Subject": subject}
@@ -90,4 +96,4 @@ def _read_reply_to(reply_to: str) -> Address | None:
     try:
         return read_address(reply_to) if reply_to else None
     except ValueError as error:
-        raise MailRefused(AccountFault(f"the provider's replyToEmail is {error}")) from error
+        raise MailRefused(AccountFault(f"the replyToEmail is {error}")) from error

@@ -50,6 +50,27 @@ async def test_everybody_is_planned_once_however_often_they_are_named(bench: Ben
     assert bench.progress(run, "planned, planned_at IS NOT NULL") == (9, True)
 
 
+async def test_addresses_stand_for_their_targets(bench: Bench) -> None:
+    bench.factory.provider("smtp", "smtp", credentials={})
+    bench.factory.audience(3, channel="email")
+    data: dict[str, object] = {"subject": "s", "content": "c", "emails": ["Person2@example.com", "person1@example.com"]}
+    run = bench.factory.message("m", channel="email", targets=["person-1"], data=data)
+
+    await bench.plan()
+
+    assert _planned(bench, run) == ["person-1", "person-2"]
+
+
+async def test_a_provider_that_nothing_here_can_send_through_yet_still_gets_its_batches(bench: Bench) -> None:
+    bench.factory.provider("ses", "ses", credentials={})
+    bench.factory.audience(1, channel="email")
+    run = bench.factory.message("m", channel="email", targets=["person-1"])
+
+    assert await bench.plan() == {"email.ses.bulk"}
+
+    assert _planned(bench, run) == ["person-1"]
+
+
 async def test_targets_of_another_channel_or_project_are_no_recipients(bench: Bench) -> None:
     bench.factory.audience(1, channel="push")
     bench.factory.audience(1, channel="email", prefix="mail")

@@ -152,6 +152,14 @@ def test_reply_to_and_mailer_of_its_own() -> None:
     assert mail["X-Mailer"] == "Acme 1.0"
 
 
+def test_a_messages_own_reply_to_wins_over_the_providers() -> None:
+    data = {"subject": "s", "content": "c", "replyToEmail": "sales@example.com", "replyToName": "Sales"}
+    template = template_of(data, replyToName="Help", replyToEmail="help@example.com")
+    raw = template.head_for(SendRequest("17-4", RECIPIENT.text), RECIPIENT, date_now()) + template.tail
+
+    assert parse(raw)["Reply-To"] == "Sales <sales@example.com>"
+
+
 def test_no_mailer_no_header() -> None:
     assert parse(render())["X-Mailer"] is None
 

@@ -3,6 +3,7 @@
 import pytest
 
 from shared.domain.outcome import AccountFault, Outcome
+from shared.domain.queues import PROVIDER_KINDS
 from shared.domain.status import Channel
 from shared.errors import ConfigurationError
 from shared.providers.contract import Account, Adapter, Content, SendRequest
@@ -67,6 +68,15 @@ async def test_a_live_installation_uses_the_accounts_own_servers() -> None:
     _, outcomes = await send("smtp", Settings(smtp_allowed_hosts="127.0.0.1"), live=True)
 
     assert all("127.0.0.1:1" in str(outcome) for outcome in outcomes)
+
+
+@pytest.mark.parametrize("kind", sorted(PROVIDER_KINDS.keys() - ADAPTERS.keys()))
+async def test_recipients_of_a_kind_without_an_adapter_wait_and_the_reason_names_it(kind: str) -> None:
+    adapter, outcomes = await send(kind, Settings(), live=True)
+
+    assert [type(outcome) for outcome in outcomes] == [AccountFault] * 3
+    assert all(kind in str(outcome) for outcome in outcomes)
+    assert (adapter.kind, adapter.channel) == (kind, PROVIDER_KINDS[kind])
 
 
 def test_a_kind_nobody_speaks_for() -> None:
