@@ -45,7 +45,7 @@ class CurlTransport:
         line = self._lines.get(origin)
         if line is None:
             line = self._lines[origin] = Line(origin, self._connections, self._common_options())
-        flow = Exchange(requests)
+        flow = Exchange(requests, leave_by=line.time() + self._timeout_seconds)
         line.admit(flow)
         try:
             async for batch in flow.batches():

@@ -83,6 +83,7 @@ class Line:
         self._origin = origin
         self._options = options
         self._loop = asyncio.get_running_loop()
+        self.time = self._loop.time
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._turns = Turns[Request, Reply | Failure]()
         self._limit = connections * STREAMS_PER_CONNECTION
@@ -122,7 +123,7 @@ class Line:
 
     def _start(self, slot: Slot | None) -> bool:
         """Send the next waiting request with this slot; False when there is none."""
-        work = self._turns.take()
+        work = self._next()
         if work is None:
             if slot is not None:
                 self._idle.append(slot)
@@ -134,6 +135,13 @@ class Line:
         self._busy[slot.curl] = slot
         self._multi.add_handle(slot.curl)
         return True
+
+    def _next(self) -> tuple[Exchange, int, Request] | None:
+        """What waited too long is answered here."""
+        while (work := self._turns.take()) is not None and self.time() > work[0].leave_by:
+            flow, index, _request = work
+            flow.finish(index, Failure("there was no room for it in time", never_left=True))
+        return work
 
     def _release(self, slot: Slot) -> Exchange:
         self._multi.remove_handle(slot.curl)

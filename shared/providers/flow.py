@@ -17,16 +17,21 @@ class Flow(Generic[Item, Result]):
     hundreds of them.
     """
 
-    __slots__ = ("_count", "_finished", "_items", "_travelling", "_waiter", "exhausted")
+    __slots__ = ("_count", "_finished", "_items", "_travelling", "_waiter", "exhausted", "is_abandoned", "leave_by")
 
-    def __init__(self, items: Iterator[tuple[int, Item]], count: int | None = None) -> None:
-        """`count`: how many items there are, for those who open connections by need; at least 1."""
+    def __init__(self, items: Iterator[tuple[int, Item]], *, leave_by: float, count: int | None = None) -> None:
+        """`leave_by`, by the event loop's clock: what has not left by then must not leave any more, as the sender's
+        claim may have passed to another. `count`: how many items there are, for those who open connections by need; at
+        least 1.
+        """
+        self.leave_by = leave_by
         self._items = items
         self._count = count
         self._travelling = 0
         self._finished: list[tuple[int, Result]] = []
         self._waiter: asyncio.Future[None] | None = None
         self.exhausted = False  # nothing more to pull: all taken, or abandoned
+        self.is_abandoned = False  # nobody waits for its results any more
 
     def take(self) -> tuple[int, Item] | None:
         """The next item, or None when there is none left."""
@@ -34,7 +39,8 @@ class Flow(Generic[Item, Result]):
             return None
         pair = next(self._items, None)
         if pair is None:
-            self.abandon()
+            self.exhausted = True
+            self._wake()
         else:
             self._travelling += 1
             if self._count is not None:
@@ -55,8 +61,7 @@ class Flow(Generic[Item, Result]):
 
     def abandon(self) -> None:
         """Pull no more. What travels already may still be answered."""
-        self.exhausted = True
-        self._wake()
+        self.exhausted = self.is_abandoned = True
 
     async def batches(self) -> AsyncGenerator[list[tuple[int, Result]], None]:
         """Results in the order they come, as many at a time as there are; ends when every item is answered."""

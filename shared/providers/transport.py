@@ -37,8 +37,9 @@ class Failure(NamedTuple):
 class Transport(Protocol):
     """Sends requests to any number of origins, many at a time over few connections.
 
-    It keeps the total timeout for each request from the moment it takes it on, verifies certificates, follows no
-    redirect, knows no proxy and never sends a request twice, not even when a kept connection turns out to be dead.
+    It keeps the total timeout for each request from the moment it takes it on, and takes none on that has waited as
+    long. It verifies certificates, follows no redirect, knows no proxy and never sends a request twice, not even when a
+    kept connection turns out to be dead.
     """
 
     def exchange(

@@ -13,7 +13,7 @@ ALL: Final = ("PIPELINING", "SIZE 1000000", "8BITMIME", "SMTPUTF8", "ENHANCEDSTA
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """No reply."""
+    """No reply, to this and whatever follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,7 @@ class _Session(asyncio.Protocol):
         self._sender: str | None = None
         self._recipient = ""
         self._is_secure = server.is_implicit
+        self._is_mute = False
         self._is_upgrading = False  # what comes now is read over the new transport
         self._login: str | None = None
         self._secrets: list[str] | None = None  # lines of AUTH LOGIN
@@ -141,7 +142,7 @@ class _Session(asyncio.Protocol):
     def _read(self) -> None:
         *lines, self._unread = self._unread.split(b"\r\n")
         for line in lines:
-            if self.transport.is_closing():
+            if self.transport.is_closing() or self._is_mute:
                 return
             if self._lines is not None:
                 self._note_content(line)
@@ -253,7 +254,8 @@ class _Session(asyncio.Protocol):
             case Hangup():
                 self.transport.abort()
             case Silence():
-                pass
+                self.transport.pause_reading()
+                self._is_mute = True
         return True
 
     def _drip(self) -> None:

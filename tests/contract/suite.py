@@ -118,6 +118,7 @@ class AdapterContract:
     refusal: ClassVar[Answer]  # one that ends a recipient
     hostile_contents: ClassVar[tuple[dict[str, Any], ...]]  # `data` that tries to say more than it may
     hostile_identifiers: ClassVar[tuple[str, ...]]
+    beyond_capacity: ClassVar[int]  # so many requests at once wait for others, over the connections of the wire
     oversize: ClassVar[dict[str, Any]]  # `data` above a limit that the adapter knows
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -225,6 +226,17 @@ class AdapterContract:
             await adapter.aclose()
 
         assert {type(outcome) for outcome in outcomes} == {Retry}
+
+    async def test_what_found_no_room_in_time_is_no_attempt(self, wire: Wire) -> None:
+        """Everything is stuck: who waited behind the first is not sent late, when another may hold the claim."""
+        requests = wire.requests(self.beyond_capacity)
+        for request in requests:
+            wire.fail(request.identifier, Fault.SILENCE)
+
+        outcomes = await wire.send(requests)
+
+        assert {type(outcome) for outcome in outcomes} == {Unknown, Retry}
+        assert len(wire.received()) == sum(isinstance(outcome, Unknown) for outcome in outcomes)
 
     # Content and addresses that want more than their place
 

@@ -81,6 +81,7 @@ class TestFcmContract(AdapterContract):
         {"title": "\u2028{{}}%s\\\\", "body": "]]}}"},
     )
     hostile_identifiers = ('a","topic":"everyone', "a\r\nx-header: 1", "\0", "a/../b?c#d", "ünï")
+    beyond_capacity = 250
     oversize: ClassVar = {"title": "x", "body": "é" * 2048}
 
 

@@ -71,6 +71,7 @@ class TestSmtpContract(AdapterContract):
         {"subject": "bare line feeds", "content": "x\n.\nRCPT TO:<victim@example.com>\r.\r\n"},
         {"subject": "header in the body", "content": "\r\nBcc: victim@example.com\r\n\r\n"},
     )
+    beyond_capacity = 10
     oversize: ClassVar = {"subject": "too big", "content": "x\n" * 600_000}  # the server says SIZE 1000000
     hostile_identifiers = (
         "a@example.com>\r\nRCPT TO:<victim@example.com",
@@ -170,6 +171,31 @@ async def test_a_connection_closed_while_idle_costs_nothing(wire: SmtpWire) -> N
     wire.server.close_connections()
 
     assert isinstance((await wire.send(wire.requests(1)))[0], Accepted)
+
+
+async def test_mails_of_a_cancelled_send_do_not_leave_later(wire: SmtpWire) -> None:
+    """Not even those that only waited for a reply to their envelope, on a connection that had worked."""
+    requests = wire.requests(8)
+    await wire.send(requests[:3])
+    announced = asyncio.Event()
+
+    def stall(command: Command) -> Act:
+        if command.verb != "RCPT":
+            return None
+        announced.set()
+        return Silence()
+
+    content = wire.server.script
+    wire.server.script = also(content, stall)
+    sending = asyncio.create_task(wire.send(requests[3:7]))
+    await announced.wait()
+    wire.server.script = content
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+
+    assert isinstance((await wire.send(requests[7:]))[0], Accepted)
+    assert sorted(wire.accepted()) == sorted(request.identifier for request in (*requests[:3], requests[7]))
 
 
 async def test_each_role_shows_what_it_may(wire: SmtpWire) -> None:

@@ -13,7 +13,7 @@ from typing import Final, cast
 from shared.domain.outcome import Accepted, Refused, Retry, Unknown
 from shared.providers.email.replies import Phase, Reply, judge
 from shared.providers.email.reply_reader import NotSmtp, ReplyReader
-from shared.providers.email.terms import Extensions, Feeder, Limits, Mail
+from shared.providers.email.terms import Extensions, Feeder, Limits, Mail, MailFlow
 
 JOINED_LIMIT_BYTES: Final = 256 * 1024  # shorter mails are written in one piece with what follows them
 
@@ -84,6 +84,9 @@ class SmtpConnection(asyncio.Protocol):
         if self.transport is not None and not self.is_closed and not self._expected:
             self._write(b"QUIT\r\n")
         self._lose("the connection was closed", is_orderly=True)
+
+    def carries(self, flow: MailFlow) -> bool:
+        return any(mail is not None and mail.flow is flow for mail in (self._entering, self._awaiting))
 
     def _may_take(self) -> bool:
         is_young = self._loop.time() - self._opened_at < self._limits.lifetime_seconds
@@ -215,6 +218,8 @@ class SmtpConnection(asyncio.Protocol):
             self._entering = None
             self._expect(Phase.DOT)
             self._write(b".\r\n")
+        elif self._loop.time() > mail.flow.leave_by:
+            self._lose(f"the server was too slow up to {Phase.DATA}")
         else:
             self._send_content(mail)
 
@@ -280,7 +285,7 @@ class SmtpConnection(asyncio.Protocol):
 
         Once only, so that a server that takes connections and no mail is told apart.
         """
-        if not self._is_kept or mail.was_given_back:
+        if not self._is_kept or mail.was_given_back or mail.flow.is_abandoned:
             return False
         mail.was_given_back = True
         return True

@@ -44,12 +44,13 @@ class Opener:
         connection = SmtpConnection(self.limits, feeder)
         try:
             with _told_as_no_connection(host):
-                await self._connect(address, host, connection)
-                await self._ask(connection, None, Phase.BANNER, 220)
-                await self._say_hello(connection)
-                await self._secure(host, connection)
-                if self.login is not None:
-                    await self._log_in(self.login, connection)
+                async with asyncio.timeout(self.limits.reply_seconds):
+                    await self._connect(address, host, connection)
+                    await self._ask(connection, None, Phase.BANNER, 220)
+                    await self._say_hello(connection)
+                    await self._secure(host, connection)
+                    if self.login is not None:
+                        await self._log_in(self.login, connection)
         except BaseException:
             connection.close()
             raise
@@ -106,8 +107,7 @@ class Opener:
             raise NoConnection(AccountFault("the server offers no login by PLAIN or LOGIN"))
 
     async def _ask(self, connection: SmtpConnection, command: bytes | None, phase: Phase, wished: int) -> list[Reply]:
-        async with asyncio.timeout(self.limits.reply_seconds):
-            replies = await connection.ask(command)
+        replies = await connection.ask(command)
         if replies[-1].code != wished:
             verdict, _ = judge(phase, replies[-1])
             is_passing = isinstance(verdict, Retry)

@@ -39,6 +39,12 @@ class SmtpPool:
         self._turns.join(flow)
         self._serve()
 
+    def drop(self, flow: MailFlow) -> None:
+        """Forget a flow. What is announced must not leave any more, and what is unanswered must not hold up others."""
+        flow.abandon()
+        for connection in [connection for connection in self._open if connection.carries(flow)]:
+            connection.close()
+
     async def aclose(self) -> None:
         """Mails in motion get the outcome that a closed connection leaves them; the rest may be tried again."""
         self._is_closed = True
@@ -52,6 +58,12 @@ class SmtpPool:
     # What a connection asks of its feeder
 
     def next_mail(self) -> Mail | None:
+        """What waited too long is answered here."""
+        while (mail := self._take()) is not None and self._loop.time() > mail.flow.leave_by:
+            mail.settle(Retry("there was no connection for it in time", scope="provider"))
+        return mail
+
+    def _take(self) -> Mail | None:
         if self._given_back:
             return self._given_back.popleft()
         work = self._turns.take()
@@ -137,5 +149,5 @@ class SmtpPool:
             self._fail_waiting(outcome)
 
     def _fail_waiting(self, outcome: AccountFault | Retry) -> None:
-        while (mail := self.next_mail()) is not None:
+        while (mail := self._take()) is not None:
             mail.settle(outcome)

@@ -37,7 +37,7 @@ class Mail:
 class Limits:
     """Seconds, and mails."""
 
-    reply_seconds: float
+    reply_seconds: float  # for a command; for all it takes to open a connection, too
     final_seconds: float  # the reply to the final dot
     connect_seconds: float = 3.0  # TLS included
     idle_seconds: float = 30.0
@@ -55,6 +55,8 @@ class Kept(Protocol):
         """Take mails until there are none."""
 
     def close(self) -> None: ...
+
+    def carries(self, flow: MailFlow) -> bool: ...
 
 
 class Feeder(Protocol):

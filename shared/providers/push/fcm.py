@@ -69,7 +69,7 @@ class FcmAdapter:
 
     kind: ClassVar[str] = "fcm"
     channel: ClassVar[Channel] = Channel.PUSH
-    largest_batch: ClassVar[int] = 10_000
+    largest_batch: ClassVar[int] = 5_000
     batch_size: ClassVar[int] = 2_000
     in_flight_limit: ClassVar[int] = 1_000
     unknown_rule: ClassVar[UnknownRule] = UnknownRule.RESEND  # a copy carries the same tag and collapse id

@@ -23,7 +23,7 @@ async def send(kind: str, settings: Settings, *, live: bool) -> tuple[Adapter, l
     transport = CurlTransport(timeout_seconds=1)
     adapter = make_adapter(
         kind,
-        ACCOUNTS[kind],
+        ACCOUNTS.get(kind, Account(3, 1, {})),
         settings=settings,
         token_store=InMemoryTokenStore(),
         transport=transport,

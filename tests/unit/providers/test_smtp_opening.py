@@ -1,5 +1,6 @@
 """From a host list to a connection: TLS, logins, hosts that fail, servers that want fewer connections."""
 
+import math
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -255,7 +256,9 @@ async def test_idle_connections_are_closed(certificates: Certificates) -> None:
         opener = Opener(limits=limits, tls=tls_context(None), login=None, allowed=AllowedHosts("127.0.0.1"))
         pool = SmtpPool([SmtpHost("127.0.0.1", server.port, Security.NONE)], opener, connections=2)
         sender, recipient = Address("a@example.com", needs_utf8=False), Address("b@example.com", needs_utf8=False)
-        flow = MailFlow(iter([(0, Mail(sender, recipient, b"Subject: x\r\n", b"\r\n.\r\n"))]), 1)
+        flow = MailFlow(
+            iter([(0, Mail(sender, recipient, b"Subject: x\r\n", b"\r\n.\r\n"))]), leave_by=math.inf, count=1
+        )
         pool.submit(flow)
         assert [type(outcome) async for batch in flow.batches() for _, outcome in batch] == [Accepted]
 
