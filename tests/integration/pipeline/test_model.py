@@ -178,7 +178,7 @@ class Deliveries(RuleBasedStateMachine):
     @invariant()
     def every_planned_recipient_has_one_state(self) -> None:
         rows = self._read("SELECT state, count(*) FROM recipients WHERE run = %s GROUP BY state", self.run)
-        counts = Counter(dict(rows))
+        counts = Counter({str(state): int(str(count)) for state, count in rows})
         ((planned, message_id, is_deleted),) = self._read(
             "SELECT planned, id, deleted_at IS NOT NULL FROM message_progress JOIN messages USING (run) WHERE run = %s",
             self.run,
@@ -262,5 +262,10 @@ def test_any_order_of_events_ends_with_a_clean_verdict(settings: Settings, tmp_p
         bench = Bench(settings, Factory(settings), engine)
         bench.factory.provider("fcm", "spare", credentials={})
         (record := tmp_path / "record.jsonl").touch()
-        run_state_machine_as_test(lambda: Deliveries(bench, record, runner), settings=wanted)
+
+        class Prepared(Deliveries):
+            def __init__(self) -> None:
+                super().__init__(bench, record, runner)
+
+        run_state_machine_as_test(Prepared, settings=wanted)
         runner.run(engine.dispose())
