@@ -86,10 +86,10 @@ class Line:
         self.time = self._loop.time
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._turns = Turns[Request, Reply | Failure]()
-        self._limit = connections * STREAMS_PER_CONNECTION
+        self._connections = connections
+        self._has_met_http1 = False
         self._idle: list[Slot] = []
         self._busy: dict[Any, Slot] = {}
-        self._has_met_http1 = False
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
         self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, connections)
@@ -99,15 +99,14 @@ class Line:
 
     def admit(self, flow: Exchange) -> None:
         self._turns.join(flow)
-        while len(self._busy) < self._limit and self._start(self._idle.pop() if self._idle else None):
-            pass
+        self._fill()
 
     def drop(self, flow: Exchange) -> None:
         """Forget a flow; its requests in flight are reset."""
         flow.abandon()
         for slot in [slot for slot in self._busy.values() if slot.flow is flow]:
             self._release(slot)
-            self._start(slot)
+        self._fill()
 
     def close(self) -> None:
         for slot in list(self._busy.values()):
@@ -121,20 +120,19 @@ class Line:
         self._multi.close()
         self._schedule(-1)
 
-    def _start(self, slot: Slot | None) -> bool:
-        """Send the next waiting request with this slot; False when there is none."""
-        work = self._next()
-        if work is None:
-            if slot is not None:
-                self._idle.append(slot)
-            return False
-        if slot is None:
-            slot = Slot(self._options)
-        slot.flow, slot.index, request = work
-        slot.prepare(self._origin, request)
-        self._busy[slot.curl] = slot
-        self._multi.add_handle(slot.curl)
-        return True
+    @property
+    def _limit(self) -> int:
+        """Requests in flight. HTTP/1.1 takes one on a connection; more would wait, and time out, inside libcurl."""
+        return self._connections * (1 if self._has_met_http1 else STREAMS_PER_CONNECTION)
+
+    def _fill(self) -> None:
+        """Send what waits, as far as there is room."""
+        while len(self._busy) < self._limit and (work := self._next()) is not None:
+            slot = self._idle.pop() if self._idle else Slot(self._options)
+            slot.flow, slot.index, request = work
+            slot.prepare(self._origin, request)
+            self._busy[slot.curl] = slot
+            self._multi.add_handle(slot.curl)
 
     def _next(self) -> tuple[Exchange, int, Request] | None:
         """What waited too long is answered here."""
@@ -146,6 +144,7 @@ class Line:
     def _release(self, slot: Slot) -> Exchange:
         self._multi.remove_handle(slot.curl)
         del self._busy[slot.curl]
+        self._idle.append(slot)
         flow, slot.flow = slot.flow, None
         assert flow is not None
         return flow
@@ -161,11 +160,10 @@ class Line:
                 if not slot.spoke_http2:
                     self._has_met_http1 = True
                 self._release(slot).finish(slot.index, slot.reply())
-                self._start(slot)
             for curl, code, text in failed:
                 slot = self._busy[curl]
                 self._release(slot).finish(slot.index, self._judge(slot, code, text))
-                self._start(slot)
+        self._fill()
 
     def _judge(self, slot: Slot, code: int, text: str) -> Reply | Failure:
         """What libcurl's error means for us.

@@ -67,7 +67,7 @@ class FcmWire(Wire):
         )
 
     def _make_transport(self) -> CurlTransport:
-        return CurlTransport(timeout_seconds=0.4, connect_timeout_seconds=0.2, ca_file=self._ca_file, connections=2)
+        return CurlTransport(timeout_seconds=0.6, connect_timeout_seconds=0.4, ca_file=self._ca_file, connections=2)
 
     def _answer(self, request: Received) -> Act:
         if request.path == "/token":

@@ -219,6 +219,7 @@ class _Http2Connection(asyncio.Protocol):
                 self._unsent[stream_id] = body
                 return
             self._h2.send_data(stream_id, body[:size])
+            self._flush()
             body = body[size:]
         self._h2.end_stream(stream_id)
 

@@ -48,8 +48,8 @@ class SmtpWire(Wire):
 
     def make_adapter(self, endpoint: str | None = None) -> SmtpAdapter:
         settings = Settings(
-            provider_timeout_seconds=0.3,
-            smtp_final_timeout_seconds=0.4,
+            provider_timeout_seconds=0.5,
+            smtp_final_timeout_seconds=0.6,
             smtp_connections=3,
             ca_file=self._certificates.ca_file,
         )

@@ -13,8 +13,7 @@ from shared.providers.email.terms import Kept, Mail, MailFlow
 from shared.providers.flow import Turns
 
 COOL_DOWN_SECONDS: Final = 60.0
-"""After a server refused a further connection we ask for no more, and after a host failed we begin with the one that
-worked, for so long."""
+"""For so long we ask a server for no more connections than it granted, and begin with the host that worked last."""
 
 
 class SmtpPool:
@@ -28,9 +27,10 @@ class SmtpPool:
         self._given_back: deque[Mail] = deque()
         self._open: set[Kept] = set()
         self._idle: list[Kept] = []
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening: set[asyncio.Task[SmtpConnection]] = set()
         self._loop = asyncio.get_running_loop()
-        self._ceiling_until = 0.0
+        self._granted = connections  # as many as the server gave us when it refused one more
+        self._granted_until = 0.0
         self._good_host = 0
         self._good_host_until = 0.0
         self._is_closed = False
@@ -100,25 +100,26 @@ class SmtpPool:
             return
         while self._idle and self._waiting:
             self._idle.pop().start()
-        has_some = bool(self._open or self._opening)
-        if has_some and self._loop.time() < self._ceiling_until:
-            return
-        room = self._most - len(self._open) - len(self._opening)
+        most = self._granted if self._loop.time() < self._granted_until else self._most
+        room = most - len(self._open) - len(self._opening)
         for _ in range(min(room, self._waiting - len(self._opening))):
-            self._opening.add(self._loop.create_task(self._add_connection()))
+            task = self._loop.create_task(self._open_first_good())
+            self._opening.add(task)
+            task.add_done_callback(self._note_opened)
 
-    async def _add_connection(self) -> None:
-        this_task = asyncio.current_task()
-        assert this_task is not None
-        try:
-            connection = await self._open_first_good()
-        except NoConnection as error:
-            self._opening.discard(this_task)
+    def _note_opened(self, task: asyncio.Task[SmtpConnection]) -> None:
+        self._opening.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            self._open.add(task.result())
+            task.result().start()
+        elif isinstance(error, NoConnection):
             self._note_failure(error.outcome)
-        else:
-            self._opening.discard(this_task)
-            self._open.add(connection)
-            connection.start()
+        else:  # a fault of ours; nobody shall wait for it to mend itself
+            self._note_failure(Retry("no connection could be opened"))
+            raise error
 
     async def _open_first_good(self) -> SmtpConnection:
         """Hosts in their order, beginning with the last that worked. Raises NoConnection.
@@ -143,8 +144,9 @@ class SmtpPool:
 
     def _note_failure(self, outcome: AccountFault | Retry) -> None:
         """One connection less is no matter for the mails while another lives."""
-        if self._open or self._opening:
-            self._ceiling_until = self._loop.time() + COOL_DOWN_SECONDS
+        others = len(self._open) + len(self._opening)
+        if others:
+            self._granted, self._granted_until = others, self._loop.time() + COOL_DOWN_SECONDS
         else:
             self._fail_waiting(outcome)
 

@@ -138,7 +138,7 @@ def _without_token(error: CredentialsRefused | TokenUnavailable) -> Outcome:
 def read_answer(answer: Reply | Failure) -> Outcome | None:
     """What became of one request; None: the access token was not accepted."""
     if isinstance(answer, Failure):
-        return Retry(answer.reason) if answer.never_left else Unknown(answer.reason)
+        return Retry(answer.reason, scope="provider") if answer.never_left else Unknown(answer.reason)
     if answer.status == 200:
         return _read_acceptance(answer)
     code, text = _read_error(answer)

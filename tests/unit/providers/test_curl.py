@@ -1,6 +1,7 @@
 """The transport says truly what became of a request, and whether it can have arrived."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -44,10 +45,16 @@ async def transport(certificates: Certificates) -> AsyncIterator[CurlTransport]:
     await transport.aclose()
 
 
-def make_transport(certificates: Certificates, connections: int = 2) -> CurlTransport:
-    return CurlTransport(
-        timeout_seconds=0.3, connect_timeout_seconds=0.2, ca_file=certificates.ca_file, connections=connections
-    )
+def make_transport(certificates: Certificates, *, seconds: float = 5, connections: int = 2) -> CurlTransport:
+    return CurlTransport(timeout_seconds=seconds, ca_file=certificates.ca_file, connections=connections)
+
+
+@pytest.fixture
+async def hasty_transport(certificates: Certificates) -> AsyncIterator[CurlTransport]:
+    """For servers that do not answer."""
+    transport = make_transport(certificates, seconds=0.5)
+    yield transport
+    await transport.aclose()
 
 
 def posts(*bodies: bytes) -> Iterator[tuple[int, Request]]:
@@ -79,14 +86,14 @@ async def exchange(transport: CurlTransport, origin: str, *bodies: bytes) -> lis
 )
 @pytest.mark.parametrize("is_warm", [False, True], ids=["first", "kept"])
 async def test_a_failure_tells_whether_the_request_left(
-    server: Http2Server, transport: CurlTransport, act: Act, *, never_left: bool, is_warm: bool
+    server: Http2Server, hasty_transport: CurlTransport, act: Act, *, never_left: bool, is_warm: bool
 ) -> None:
     """On a connection just made, and on one that has worked: libcurl tries again on its own where it may."""
     server.script = lambda request: act if request.body == b"unlucky" else Answer()
     if is_warm:
-        await exchange(transport, server.origin, b"warm")
+        await exchange(hasty_transport, server.origin, b"warm")
 
-    (answer,) = await exchange(transport, server.origin, b"unlucky")
+    (answer,) = await exchange(hasty_transport, server.origin, b"unlucky")
 
     assert isinstance(answer, Failure)
     assert answer.never_left is never_left
@@ -175,7 +182,7 @@ async def test_a_certificate_of_unknown_authority(server: Http2Server) -> None:
 
 
 async def test_a_long_body_is_cut(server: Http2Server, transport: CurlTransport) -> None:
-    server.script = lambda _: Answer(200, b"x" * 10 * 1024 * 1024)
+    server.script = lambda _: Answer(200, b"x" * 1024 * 1024)
 
     (reply,) = await exchange(transport, server.origin, b"x")
 
@@ -241,6 +248,38 @@ async def test_redirects_are_not_followed(server: Http2Server, transport: CurlTr
     assert isinstance(reply, Reply)
     assert reply.status == 307
     assert len(server.received) == 1
+
+
+async def test_http1_takes_one_request_on_a_connection(certificates: Certificates) -> None:
+    """The others wait with us, where no time runs for them."""
+    transport = make_transport(certificates, connections=1)
+    released, holding = asyncio.Event(), asyncio.Event()
+    pulled: list[int] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):  # the client has gone
+            while True:
+                if await read_request(reader) == b"held":
+                    holding.set()
+                    await released.wait()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        writer.close()
+
+    def noted() -> Iterator[tuple[int, Request]]:
+        for number, request in posts(*[b"held"] * 20):
+            pulled.append(number)
+            yield number, request
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await exchange(transport, origin, b"first")
+        exchanging = asyncio.create_task(drain(transport, origin, noted()))
+        await holding.wait()
+        assert pulled == [0]
+        released.set()
+        assert await exchanging == 20
+        await transport.aclose()
 
 
 async def test_requests_are_pulled_when_there_is_room(server: Http2Server, certificates: Certificates) -> None:
