@@ -2,11 +2,13 @@
 
 from typing import cast
 
+from api.audit import actor_of
 from api.kernel import Call
 from api.refusals import created, found
 from api.schemas.messages import MessageCreate, MessageModel, MessageUpdate
 from shared.db.queries import accept, messages
 from shared.db.queries.accept import MessageChange, NewMessage
+from shared.db.queries.audit import record_change
 from shared.db.queries.messages import ShownMessage
 from shared.db.session import hot_transaction
 from shared.domain.lanes import choose_lane
@@ -57,6 +59,7 @@ async def accept_message(call: Call, channel: Channel, body: MessageCreate) -> M
             connection,
             call.project.seq,
             new,
+            actor_of(call),
             time_to_live_seconds=services.settings.message_time_to_live_seconds,
         )
     if not accepted.are_targets_known:
@@ -149,6 +152,15 @@ async def _try_change(call: Call, channel: Channel, message_id: str, body: Messa
             session, stored.message, change, time_to_live_seconds=services.settings.message_time_to_live_seconds
         ):
             return None
+        await record_change(
+            session,
+            actor_of(call),
+            call.project.seq,
+            resource="message",
+            seq=stored.message.seq,
+            id=message_id,
+            event="update",
+        )
         changed = await messages.find_message(session, call.project.seq, message_id)
     if change.status != status_before:
         _announce(call, channel, change.status)

@@ -16,6 +16,7 @@ TAGS = [
     {"name": "providers", "description": "The accounts that deliver."},
     {"name": "topics", "description": "Named audiences."},
     {"name": "subscribers", "description": "Who is in a topic."},
+    {"name": "logs", "description": "Who changed what."},
     {"name": "users", "description": "People."},
     {"name": "account", "description": "The user who is logged in: sessions, JWTs, own devices."},
     {"name": "storage", "description": "Files to send along: attachments and images."},

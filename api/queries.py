@@ -232,6 +232,14 @@ def select(
     return Selection(tuple(filters), tuple(orders), with_total=wanted.total, **paging)
 
 
+def select_window(wanted: UnsearchableListParameters) -> Selection:
+    """Limit and offset, all that logs know of the language."""
+    for query in map(parse_query, wanted.queries):
+        if query.method not in ("limit", "offset"):
+            raise _refuse(f"logs know limit and offset, not `{query.method}`")
+    return select(wanted, {})
+
+
 _SEARCH_SPACES = str.maketrans(dict.fromkeys("@+-*()<>~", " "))
 _SEARCH_TERMS = re.compile(r'"([^"]*)"|([^\s"]+)')
 

@@ -1,12 +1,13 @@
-"""Housekeeping in pages: ledger partitions ahead of time, subscribers of deleted topics."""
+"""Housekeeping in pages: ledger partitions ahead of time, subscribers of deleted topics, old audit entries."""
 
 from datetime import UTC, datetime
 
 import structlog
 
 from scheduler.context import TickContext
+from shared.db.queries.audit import purge_entries
 from shared.db.queries.partitions import count_default_rows, create_partitions
-from shared.db.queries.purge import purge_deleted_topics
+from shared.db.queries.purge import PAGE, purge_deleted_topics
 from shared.db.session import hot_transaction
 
 log = structlog.get_logger()
@@ -27,4 +28,15 @@ async def purge_topics(context: TickContext) -> None:
         async with hot_transaction(context.engine) as connection:
             purged = await purge_deleted_topics(connection)
         if not purged:
+            return
+
+
+async def purge_audit_log(context: TickContext) -> None:
+    """Forget entries that are older than the setting, a page per transaction."""
+    while True:
+        async with hot_transaction(context.engine) as connection:
+            purged = await purge_entries(
+                connection, older_than_seconds=context.settings.audit_retention_seconds, page=PAGE
+            )
+        if purged < PAGE:
             return

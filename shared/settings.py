@@ -94,6 +94,11 @@ class Settings(BaseSettings):
     account_fault_retry_seconds: float = Field(
         15.0, gt=0, description="how often one recipient probes whether an account at fault is mended"
     )
+    rates: dict[str, float] = Field(
+        default_factory=dict,
+        description="most recipients a second of each account of a provider kind, over all workers, as JSON:"
+        ' {"fcm": 10000, "smtp": 50}; kinds not named are not limited',
+    )
     quick_retries: int = Field(3, ge=0, description="tries before the long backoff starts")
     retry_base_seconds: float = Field(2.0, gt=0, description="first step of the backoff; grows by 2, full jitter")
     retry_cap_seconds: float = Field(600.0, gt=0, description="longest step of the backoff")
@@ -109,6 +114,11 @@ class Settings(BaseSettings):
         2.0, gt=0, description="how often expired leases and stale work are looked for"
     )
     stale_due_seconds: float = Field(5.0, gt=0, description="due work older than this is rung again by the sweep")
+
+    # Retention
+    audit_retention_seconds: float = Field(
+        90 * 86_400.0, gt=0, description="how long the logs of messages, providers, topics and subscribers are kept"
+    )
 
     # Where provider traffic goes; none: the provider's own address
     live: bool | None = Field(None, description="overrides the installation's own row; meant for tests")

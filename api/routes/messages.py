@@ -6,6 +6,7 @@ from fastapi import Query
 from sqlalchemy import String, case, func, literal
 
 from api.accept import accept_message, change_message
+from api.audit import actor_of
 from api.kernel import Call, Routes
 from api.paths import MessageId
 from api.queries import Attribute, Kind, select, stored_attributes
@@ -25,6 +26,7 @@ from api.schemas.messages import (
 from api.schemas.targets import TargetList, TargetModel
 from shared.db.models import Message, MessageProgress
 from shared.db.queries import messages
+from shared.db.queries.audit import record_change
 from shared.db.queries.messages import ShownMessage
 from shared.db.queries.targets import list_targets_by_id
 from shared.domain.status import Channel
@@ -149,9 +151,13 @@ async def get_message(call: Call, message_id: MessageId) -> MessageModel:
 )
 async def delete_message(call: Call, message_id: MessageId) -> None:
     async with call.services.sessions.begin() as session:
-        if not await messages.delete_message(session, call.project.seq, message_id):
+        seq = await messages.delete_message(session, call.project.seq, message_id)
+        if seq is None:
             found(await messages.find_message(session, call.project.seq, message_id), "message_not_found")
             raise RejectedRequest("message_already_scheduled", "The message's time has come.")
+        await record_change(
+            session, actor_of(call), call.project.seq, resource="message", seq=seq, id=message_id, event="delete"
+        )
 
 
 @routes.get(

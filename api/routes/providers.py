@@ -4,7 +4,9 @@ import json
 from typing import Annotated, Any
 
 from fastapi import Query
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.audit import actor_of
 from api.kernel import Call, Routes
 from api.paths import ProviderId
 from api.queries import Attribute, Kind, select, stored_attributes
@@ -23,6 +25,7 @@ from api.schemas.providers import (
 )
 from shared.db.models import Provider
 from shared.db.queries import providers
+from shared.db.queries.audit import Event, record_change
 from shared.db.queries.providers import credentials_context
 from shared.domain.queues import PROVIDER_KINDS
 from shared.errors import RejectedRequest
@@ -58,6 +61,12 @@ def _show(call: Call, provider: Provider) -> ProviderModel:
     return ProviderModel.of(provider, mask(credentials) if call.project.mask_credentials else credentials)
 
 
+async def _record(call: Call, session: AsyncSession, seq: int, provider_id: str, event: Event) -> None:
+    await record_change(
+        session, actor_of(call), call.project.seq, resource="provider", seq=seq, id=provider_id, event=event
+    )
+
+
 async def _create(call: Call, kind: ProviderKind, body: ProviderCreate) -> ProviderModel:
     """Never fails for what is missing: an incomplete provider is stored, but not enabled."""
     credentials, options = pick(body, kind.credentials), pick(body, kind.options)
@@ -73,7 +82,9 @@ async def _create(call: Call, kind: ProviderKind, body: ProviderCreate) -> Provi
             credentials_encrypted=_encrypt(call, body.provider_id, credentials),
             options=options,
         )
-    return _show(call, created(provider, "provider_already_exists"))
+        provider = created(provider, "provider_already_exists")
+        await _record(call, session, provider.seq, provider.id, "create")
+    return _show(call, provider)
 
 
 async def _update(call: Call, kind: ProviderKind, provider_id: str, body: ProviderUpdate) -> ProviderModel:
@@ -97,6 +108,7 @@ async def _update(call: Call, kind: ProviderKind, provider_id: str, body: Provid
             credentials_encrypted=_encrypt(call, provider_id, credentials),
             options=options,
         )
+        await _record(call, session, provider.seq, provider.id, "update")
     return _show(call, provider)
 
 
@@ -150,4 +162,5 @@ async def get_provider(call: Call, provider_id: ProviderId) -> ProviderModel:
 @routes.delete("/v1/messaging/providers/{providerId}", scope="providers.write", refusals=["provider_not_found"])
 async def delete_provider(call: Call, provider_id: ProviderId) -> None:
     async with call.services.sessions.begin() as session:
-        found(await providers.delete_provider(session, call.project.seq, provider_id), "provider_not_found")
+        seq = found(await providers.delete_provider(session, call.project.seq, provider_id), "provider_not_found")
+        await _record(call, session, seq, provider_id, "delete")

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Query
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.audit import actor_of
 from api.kernel import Call, Routes
 from api.paths import SubscriberId, TopicId
 from api.principals import LoggedIn
@@ -15,6 +16,7 @@ from api.schemas.lists import ListParameters
 from api.schemas.subscribers import SubscriberCreate, SubscriberList, SubscriberModel
 from shared.db.models import Subscriber, Target, Topic, User
 from shared.db.queries import subscribers
+from shared.db.queries.audit import Event, record_change
 from shared.db.queries.subscribers import Membership
 from shared.db.queries.topics import find_topic
 from shared.errors import RejectedRequest
@@ -41,6 +43,12 @@ def _check_may_subscribe(call: Call, topic: Topic) -> None:
     """Contract §11, step 2. Keys always may; the target need not be the caller's own."""
     if isinstance(call.principal, LoggedIn) and call.principal.roles.isdisjoint(topic.subscribe):
         raise RejectedRequest("user_unauthorized", "The topic is not open to this user.")
+
+
+async def _record(call: Call, session: AsyncSession, seq: int, subscriber_id: str, event: Event) -> None:
+    await record_change(
+        session, actor_of(call), call.project.seq, resource="subscriber", seq=seq, id=subscriber_id, event=event
+    )
 
 
 async def _find_topic(call: Call, session: AsyncSession, topic_id: str, *, for_update: bool = False) -> Topic:
@@ -78,7 +86,9 @@ async def create_subscriber(call: Call, topic_id: TopicId, body: SubscriberCreat
         )
         topic = await _find_topic(call, session, topic_id, for_update=True)  # after the target: see the lock order
         membership = await subscribers.create_subscriber(session, topic, joining, subscriber_id=body.subscriber_id)
-    return SubscriberModel.of(created(membership, "subscriber_already_exists"))
+        membership = created(membership, "subscriber_already_exists")
+        await _record(call, session, membership.subscriber.seq, body.subscriber_id, "create")
+    return SubscriberModel.of(membership)
 
 
 @routes.get(
@@ -103,5 +113,6 @@ async def delete_subscriber(call: Call, topic_id: TopicId, subscriber_id: Subscr
     async with call.services.sessions.begin() as session:
         topic = await _find_topic(call, session, topic_id, for_update=True)
         member = await subscribers.find_subscriber(session, topic.seq, subscriber_id)
-        found(_readable(call, member), "subscriber_not_found")
+        member = found(_readable(call, member), "subscriber_not_found")
         found(await subscribers.delete_subscriber(session, topic.seq, subscriber_id), "subscriber_not_found")
+        await _record(call, session, member.subscriber.seq, subscriber_id, "delete")

@@ -3,7 +3,9 @@
 from typing import Annotated
 
 from fastapi import Query
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.audit import actor_of
 from api.kernel import Call, Routes
 from api.paths import TopicId
 from api.queries import Attribute, Kind, select, stored_attributes
@@ -12,6 +14,7 @@ from api.schemas.lists import ListParameters
 from api.schemas.topics import TopicCreate, TopicList, TopicModel, TopicUpdate
 from shared.db.models import Topic
 from shared.db.queries import topics
+from shared.db.queries.audit import Event, record_change
 
 routes = Routes("topics")
 
@@ -24,6 +27,10 @@ ATTRIBUTES = {
     "pushTotal": Attribute(Topic.push_total, Kind.INTEGER),
 }
 SEARCH_IN = (Topic.id, Topic.name)
+
+
+async def _record(call: Call, session: AsyncSession, seq: int, topic_id: str, event: Event) -> None:
+    await record_change(session, actor_of(call), call.project.seq, resource="topic", seq=seq, id=topic_id, event=event)
 
 
 @routes.get("/v1/messaging/topics", scope="topics.read", answers=TopicList)
@@ -45,7 +52,9 @@ async def create_topic(call: Call, body: TopicCreate) -> TopicModel:
             subscribe=body.subscribe,
             description=body.description or "",
         )
-    return TopicModel.of(created(topic, "topic_already_exists"))
+        topic = created(topic, "topic_already_exists")
+        await _record(call, session, topic.seq, topic.id, "create")
+    return TopicModel.of(topic)
 
 
 @routes.get("/v1/messaging/topics/{topicId}", scope="topics.read", answers=TopicModel, refusals=["topic_not_found"])
@@ -60,10 +69,13 @@ async def update_topic(call: Call, topic_id: TopicId, body: TopicUpdate) -> Topi
     given = body.model_dump(exclude_unset=True)
     async with call.services.sessions.begin() as session:
         topic = await topics.update_topic(session, call.project.seq, topic_id, **given)
-    return TopicModel.of(found(topic, "topic_not_found"))
+        topic = found(topic, "topic_not_found")
+        await _record(call, session, topic.seq, topic.id, "update")
+    return TopicModel.of(topic)
 
 
 @routes.delete("/v1/messaging/topics/{topicId}", scope="topics.write", refusals=["topic_not_found"])
 async def delete_topic(call: Call, topic_id: TopicId) -> None:
     async with call.services.sessions.begin() as session:
-        found(await topics.delete_topic(session, call.project.seq, topic_id), "topic_not_found")
+        seq = found(await topics.delete_topic(session, call.project.seq, topic_id), "topic_not_found")
+        await _record(call, session, seq, topic_id, "delete")

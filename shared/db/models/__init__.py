@@ -1,5 +1,6 @@
 """One file per table (or for two that only make sense together)."""
 
+from shared.db.models.audit_entry import AuditEntry
 from shared.db.models.batch import Batch
 from shared.db.models.contact_import import ContactImport, ContactImportFault, ContactImportRow
 from shared.db.models.delivery import Attempt, Delivery
@@ -8,7 +9,7 @@ from shared.db.models.file import Bucket, FileChunk, StoredFile
 from shared.db.models.installation import Installation, Tick
 from shared.db.models.message import FanOut, Message, MessageProgress
 from shared.db.models.project import ApiKey, Project
-from shared.db.models.provider import Provider, ProviderToken
+from shared.db.models.provider import Provider, ProviderBucket, ProviderToken
 from shared.db.models.target import Target
 from shared.db.models.topic import Subscriber, Topic
 from shared.db.models.user import User
@@ -17,6 +18,7 @@ from shared.db.models.user_session import RateWindow, UserSession
 __all__ = [
     "ApiKey",
     "Attempt",
+    "AuditEntry",
     "Batch",
     "Bucket",
     "Collection",
@@ -33,6 +35,7 @@ __all__ = [
     "MessageProgress",
     "Project",
     "Provider",
+    "ProviderBucket",
     "ProviderToken",
     "RateWindow",
     "StoredFile",

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.db.models import Message
+from shared.db.queries.audit import Actor, insert_entry_sql
 from shared.db.session import HotConnection
 from shared.domain.status import Channel, Lane, MessageStatus
 from shared.ids import ProjectSeq
@@ -38,6 +39,12 @@ _ARE_ADDRESSES_KNOWN = """NOT EXISTS (
 )"""
 """Users' own targets are stored in lower case, others as they came."""
 
+_LOG_CREATION = insert_entry_sql(
+    "(SELECT project_seq, 'message' AS resource, seq, %(id)s::text AS id, 'message.create' AS event FROM started)",
+    before="%(",
+    after=")s",
+)
+
 # Counting the named targets in the statement costs an empty index scan when there are none, and saves a round trip
 # when there are. Few rows are ever affected, and 409 needs no exception: DO NOTHING leaves `started` empty.
 _ACCEPT = f"""
@@ -59,7 +66,9 @@ WITH known AS (
     FROM known WHERE known.are_all
     ON CONFLICT (project_seq, id) WHERE deleted_at IS NULL DO NOTHING
     RETURNING run, project_seq, seq, created_at
-), {START_RUN_SQL}
+), {START_RUN_SQL}, logged AS (
+    {_LOG_CREATION}
+)
 SELECT known.are_all AS are_targets_known, started.created_at FROM known LEFT JOIN started ON true
 """  # noqa: S608  # a constant of this file
 
@@ -90,7 +99,7 @@ class Accepted:
 
 
 async def insert_message(
-    connection: HotConnection, project_seq: ProjectSeq, new: NewMessage, *, time_to_live_seconds: float
+    connection: HotConnection, project_seq: ProjectSeq, new: NewMessage, actor: Actor, *, time_to_live_seconds: float
 ) -> Accepted:
     """Two of the same id at once: one waits for the other and is told that the id is taken."""
     parameters = {
@@ -108,6 +117,7 @@ async def insert_message(
         "scheduled_at": new.scheduled_at,
         "is_due": new.status is MessageStatus.PROCESSING,
         "time_to_live": time_to_live_seconds,
+        **actor.parameters(),
     }
     async with connection.cursor(row_factory=class_row(Accepted)) as cursor:
         await cursor.execute(_ACCEPT, parameters)

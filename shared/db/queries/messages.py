@@ -43,12 +43,12 @@ async def list_messages(session: AsyncSession, project_seq: ProjectSeq, selectio
     return await select_page(session, _shown(project_seq), selection, seq=Message.seq, public_id=Message.id)
 
 
-async def delete_message(session: AsyncSession, project_seq: ProjectSeq, message_id: str) -> bool:
-    """Leave a tombstone: what is unsent is cancelled by the pipeline, what is in flight is still recorded.
+async def delete_message(session: AsyncSession, project_seq: ProjectSeq, message_id: str) -> int | None:
+    """Its seq. Leave a tombstone: what is unsent is cancelled by the pipeline, what is in flight is still recorded.
 
-    False: there is none of this id, or its time has come and release will take it any moment.
+    None: there is none of this id, or its time has come and release will take it any moment.
     """
-    deleted = await session.scalar(
+    return await session.scalar(
         update(Message)
         .where(
             Message.project_seq == project_seq,
@@ -59,4 +59,3 @@ async def delete_message(session: AsyncSession, project_seq: ProjectSeq, message
         .values(deleted_at=func.now(), version=Message.version + 1)
         .returning(Message.seq)
     )
-    return deleted is not None

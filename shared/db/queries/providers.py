@@ -46,7 +46,7 @@ async def update_provider(session: AsyncSession, seq: int, **values: Any) -> Pro
     return (await session.scalars(statement, execution_options={"populate_existing": True})).one()
 
 
-async def delete_provider(session: AsyncSession, project_seq: ProjectSeq, provider_id: str) -> bool:
-    """False: there is none of this id. Targets keep the name of it and fall back when something is sent."""
+async def delete_provider(session: AsyncSession, project_seq: ProjectSeq, provider_id: str) -> int | None:
+    """Its seq; None: there is none of this id. Targets keep the name of it and fall back when something is sent."""
     statement = delete(Provider).where(Provider.project_seq == project_seq, Provider.id == provider_id)
-    return await session.scalar(statement.returning(Provider.seq)) is not None
+    return await session.scalar(statement.returning(Provider.seq))

@@ -79,6 +79,16 @@ async def find_subscriber(session: AsyncSession, topic_seq: int, subscriber_id: 
     return row and Membership._make(row)
 
 
+async def find_subscriber_seq(
+    session: AsyncSession, project_seq: ProjectSeq, subscriber_id: str, *, user_seq: int | None
+) -> int | None:
+    """In whichever topic it is. `user_seq`: only if its target is this user's."""
+    statement = select(Subscriber.seq).where(Subscriber.project_seq == project_seq, Subscriber.id == subscriber_id)
+    if user_seq is not None:
+        statement = statement.join(Target, Target.seq == Subscriber.target_seq).where(Target.user_seq == user_seq)
+    return await session.scalar(statement)
+
+
 async def list_subscribers(session: AsyncSession, topic_seq: int, selection: Selection) -> Page:
     """Rows that fit Membership."""
     return await select_page(session, _memberships(topic_seq), selection, seq=Subscriber.seq, public_id=Subscriber.id)

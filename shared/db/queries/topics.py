@@ -50,19 +50,19 @@ async def update_topic(session: AsyncSession, project_seq: ProjectSeq, topic_id:
     )
 
 
-async def delete_topic(session: AsyncSession, project_seq: ProjectSeq, topic_id: str) -> bool:
-    """Leave a tombstone, so that a large topic is gone at once. False: there is none of this id."""
-    seq = await session.scalar(
+async def delete_topic(session: AsyncSession, project_seq: ProjectSeq, topic_id: str) -> int | None:
+    """Its seq. Leave a tombstone, so that a large topic is gone at once. None: there is none of this id."""
+    seq: int | None = await session.scalar(
         update(Topic)
         .where(Topic.project_seq == project_seq, Topic.id == topic_id, Topic.deleted_at.is_(None))
         .values(deleted_at=func.now())
         .returning(Topic.seq)
     )
     if seq is None:
-        return False
+        return None
     first = select(Subscriber.seq).where(Subscriber.topic_seq == seq).limit(PURGED_AT_ONCE)
     await session.execute(delete(Subscriber).where(Subscriber.seq.in_(first)))
-    return True
+    return seq
 
 
 async def move_topic_total(session: AsyncSession, topic_seq: int, channel: Channel, by: int) -> None:
