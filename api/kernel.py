@@ -192,6 +192,8 @@ class Endpoint(APIRoute):
             return
         else:
             await self._send(answer, scope, receive, send)
+        finally:
+            await call.close()  # the files of a form
 
     async def _answer(self, call: Call) -> Answer:
         """The contract's order of checks (§3.1): origin, project, principal, scope, parameters, handler."""

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive
@@ -43,7 +44,7 @@ def within_limit(receive: Receive, limit: int) -> Receive:
 async def read_body(request: Request) -> dict[str, object]:
     """The parameters in a body. `[]`, `{}` and no body at all are the same (contract §1.4)."""
     if request.headers.get("content-type", "").startswith(_FORM_TYPES):
-        return await _read_form(request)
+        return fields_of(await receive_form(request))
     raw = await request.body()
     if not raw:
         return {}
@@ -60,12 +61,17 @@ async def read_body(request: Request) -> dict[str, object]:
     return body
 
 
-async def _read_form(request: Request) -> dict[str, object]:
+async def receive_form(request: Request) -> FormData:
+    """Its files stay open until the request is closed."""
     try:
-        async with request.form() as form:
-            return unfold((name, value) for name, value in form.multi_items() if isinstance(value, str))
+        return await request.form()
     except HTTPException as error:  # how starlette says that a form is broken
         raise RejectedRequest("general_argument_invalid", f"The form cannot be read: {error.detail}") from error
+
+
+def fields_of(form: FormData) -> dict[str, object]:
+    """The parameters in a form; its files are none."""
+    return unfold((name, value) for name, value in form.multi_items() if isinstance(value, str))
 
 
 def read_query(request: Request) -> dict[str, object]:

@@ -147,6 +147,8 @@ def fill(caller: Caller) -> dict[str, str]:
         "messageId": caller.create_email(users=["ada"], draft=True)["$id"],
         "providerId": caller.create("/messaging/providers/fcm", {"providerId": "unique()", "name": "FCM"})["$id"],
         "importId": "0" * 20,
+        "bucketId": caller.create("/storage/buckets", {"bucketId": "unique()", "name": "Photos"})["$id"],
+        "fileId": "missing",
         "sessionId": caller.create("/users/ada/sessions", {})["$id"],
     }
 
@@ -161,7 +163,13 @@ def test_nothing_of_another_project_is_reached_by_any_route(
             continue
         method = next(iter(endpoint.methods or ()))
         path = endpoint.path.removeprefix("/v1").format(**ids)
-        body: Any = {"targetId": ids["targetId"], "subscriberId": "s", "providerType": "push", "identifier": "i"}
+        body: Any = {
+            "targetId": ids["targetId"],
+            "subscriberId": "s",
+            "providerType": "push",
+            "identifier": "i",
+            "name": "n",
+        }
         assert caller(method, path, json=body).status in {401, 404}, f"{method} {path}"
         walked += 1
     assert walked > 20
@@ -198,5 +206,5 @@ def test_every_scope_that_is_asked_for_can_be_given(running_api: RunningApi) -> 
 
 def test_only_a_few_routes_ask_for_no_scope(running_api: RunningApi) -> None:
     public = {endpoint.path for endpoint in endpoints(running_api.settings) if not endpoint._scopes}
-    assert public == {"/v1/health/version", "/v1/ping"}
+    assert public == {"/v1/health/version", "/v1/ping", "/v1/storage/buckets/{bucketId}/files/{fileId}/push"}
     assert requests.get(f"{running_api.endpoint}/health/version", timeout=10).status_code == 200

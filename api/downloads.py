@@ -1,0 +1,49 @@
+"""A file's bytes as an answer, whole or a range of them (contract §16)."""
+
+import re
+from urllib.parse import quote
+
+from starlette.responses import StreamingResponse
+
+from api.kernel import Call
+from shared.db.models import StoredFile
+from shared.db.queries.files import read_range
+from shared.errors import RejectedRequest
+
+_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+
+
+def send_file(call: Call, file: StoredFile, *, disposition: str) -> StreamingResponse:
+    """`disposition`: inline or attachment."""
+    start, end, is_part = _wanted(call.headers.get("range"), file.size)
+    headers = {
+        "content-disposition": f"{disposition}; filename*=UTF-8''{quote(file.name, safe='')}",
+        "content-length": str(end - start + 1),
+        "accept-ranges": "bytes",
+        # what somebody uploaded must not run as a page of ours
+        "content-security-policy": "script-src 'none'",
+    }
+    if is_part:
+        headers["content-range"] = f"bytes {start}-{end}/{file.size}"
+    body = read_range(call.services.engine, file.seq, start, end)
+    return StreamingResponse(body, 206 if is_part else 200, headers, media_type=file.mime_type)
+
+
+def _wanted(header: str | None, size: int) -> tuple[int, int, bool]:
+    """First and last byte, and whether it is a part. Other units than bytes are passed over (RFC 9110 §14.2)."""
+    if header is None or not header.startswith("bytes="):
+        return 0, size - 1, False
+    match = _RANGE.fullmatch(header)
+    if match is None or not (match[1] or match[2]):
+        raise _unsatisfiable(size)
+    if not match[1]:
+        start, end = max(0, size - int(match[2])), size - 1
+    else:
+        start, end = int(match[1]), min(size - 1, int(match[2] or size - 1))
+    if start > end:
+        raise _unsatisfiable(size)
+    return start, end, True
+
+
+def _unsatisfiable(size: int) -> RejectedRequest:
+    return RejectedRequest("storage_invalid_range", f"The file has {size} bytes; the range is not among them.")
