@@ -16,10 +16,10 @@ log = structlog.get_logger()
 async def keep_partitions_ahead(context: TickContext) -> None:
     """This month's and the next months' ledger partitions; rows in the DEFAULT one mean that this did not run."""
     async with hot_transaction(context.engine) as connection:
-        await create_partitions(connection, datetime.now(UTC))
+        blocked = await create_partitions(connection, datetime.now(UTC))
         strays = await count_default_rows(connection)
     if strays:
-        log.error("ledger rows outside every partition", rows=strays)
+        log.error("ledger rows outside every partition", rows=strays, partitions_not_made=blocked)
 
 
 async def purge_topics(context: TickContext) -> None:
