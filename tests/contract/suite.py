@@ -7,7 +7,8 @@ behaviours are written here, once.
 import asyncio
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, ClassVar
@@ -211,12 +212,12 @@ class AdapterContract:
         assert isinstance((await wire.send(requests[1:]))[0], Accepted)
 
     async def test_a_closed_port_is_no_attempt(self, wire: Wire) -> None:
-        adapter = wire.adapter_for(("127.0.0.1", unused_port()))
-
-        outcomes = await collect(adapter, wire.content, wire.requests(3))
+        with closed_port() as port:
+            adapter = wire.adapter_for(("127.0.0.1", port))
+            outcomes = await collect(adapter, wire.content, wire.requests(3))
+            await adapter.aclose()
 
         assert {type(outcome) for outcome in outcomes} == {Retry}
-        await adapter.aclose()
 
     async def test_a_server_that_never_speaks_is_no_attempt(self, wire: Wire) -> None:
         listener = socket.create_server(("127.0.0.1", 0))  # the kernel accepts, nobody answers
@@ -306,7 +307,10 @@ class AdapterContract:
         await wire.close_adapter()
 
 
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """A port that is ours and refuses connections, as long as the block lasts."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port: int = holder.getsockname()[1]
+        yield port

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from email.utils import formatdate
@@ -28,6 +27,7 @@ from tests.contract.http2_server import (
     ResetStream,
     Silence,
 )
+from tests.contract.suite import closed_port
 
 HEADERS = ("content-type: application/json",)
 
@@ -160,10 +160,8 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 
 
 async def test_nobody_listens(transport: CurlTransport) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-
-    (answer,) = await exchange(transport, f"https://127.0.0.1:{port}", b"x")
+    with closed_port() as port:
+        (answer,) = await exchange(transport, f"https://127.0.0.1:{port}", b"x")
 
     assert isinstance(answer, Failure)
     assert answer.never_left

@@ -2,7 +2,7 @@
 
 import math
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,9 +21,15 @@ from shared.settings import Settings
 from tests.contract.certificates import Certificates
 from tests.contract.smtp_server import Act, Command, Raw, SmtpServer
 from tests.contract.smtp_wire import email
-from tests.contract.suite import collect, unused_port
+from tests.contract.suite import closed_port, collect
 
 LOGIN = {"username": "tidings", "password": "secret"}
+
+
+@pytest.fixture
+def closed() -> Iterator[int]:
+    with closed_port() as port:
+        yield port
 
 
 @asynccontextmanager
@@ -178,11 +184,11 @@ async def test_servers_that_do_not_want_us(certificates: Certificates, banner: s
         assert {type(result) for result in await send(3)} == {outcome}
 
 
-async def test_the_next_host_serves_while_the_first_is_down(certificates: Certificates) -> None:
+async def test_the_next_host_serves_while_the_first_is_down(certificates: Certificates, closed: int) -> None:
     """And is asked first from then on, for a while."""
     async with SmtpServer() as backup, SmtpServer() as first:
         first.script = lambda command: "454 4.7.0 not now" if command.verb == "EHLO" else None
-        host = f"127.0.0.1:{unused_port()};{first.endpoint};{backup.endpoint}"
+        host = f"127.0.0.1:{closed};{first.endpoint};{backup.endpoint}"
         async with sending(certificates, host) as send:
             assert {type(outcome) for outcome in await send(3)} == {Accepted}
             asked = first.connections
@@ -202,11 +208,11 @@ async def test_refused_mail_does_not_move_to_the_next_host(certificates: Certifi
     assert backup.connections == 0
 
 
-async def test_a_fault_of_every_host_is_the_accounts(certificates: Certificates) -> None:
+async def test_a_fault_of_every_host_is_the_accounts(certificates: Certificates, closed: int) -> None:
     async with SmtpServer(extensions=()) as one, SmtpServer(extensions=()) as two:
         async with sending(certificates, f"{one.endpoint};{two.endpoint}", LOGIN) as send:
             assert isinstance((await send(1))[0], AccountFault)
-        async with sending(certificates, f"{one.endpoint};127.0.0.1:{unused_port()}", LOGIN) as send:
+        async with sending(certificates, f"{one.endpoint};127.0.0.1:{closed}", LOGIN) as send:
             assert isinstance((await send(1))[0], Retry)
 
 
