@@ -7,7 +7,7 @@ from typing import Any
 from shared.domain.outcome import AccountFault, Refused
 from shared.providers.contract import Account, Content, SendRequest
 from shared.providers.email.address import Address, read_address
-from shared.providers.email.bodies import render_body
+from shared.providers.email.bodies import render_body, with_attachments
 from shared.providers.email.headers import HeaderRefused, check_value, check_written, mailbox, unstructured
 
 
@@ -27,15 +27,14 @@ class MailTemplate:
     def __init__(self, content: Content, account: Account) -> None:
         """Raises MailRefused."""
         data = content.data
-        if data.get("attachments"):
-            raise MailRefused(Refused("attachments cannot be sent yet"))
         self.sender = _read_sender(account)
         self._domain = self.sender.text.rpartition("@")[2]
         try:
             headers = _shared_headers(data, self.sender, account)
         except HeaderRefused as error:
             raise MailRefused(Refused(str(error))) from error
-        mail = headers + b"MIME-Version: 1.0\r\n" + render_body(str(data["content"]), is_html=bool(data.get("html")))
+        body = render_body(str(data["content"]), is_html=bool(data.get("html")))
+        mail = headers + b"MIME-Version: 1.0\r\n" + with_attachments(body, content.files)
         self.tail = mail.replace(b"\r\n.", b"\r\n..") + b".\r\n"
 
     def head_for(self, request: SendRequest, address: Address, date: str) -> bytes:
@@ -80,7 +79,7 @@ def _shared_headers(data: Mapping[str, Any], sender: Address, account: Account) 
     named = {"subject": subject, "fromName": from_name, "replyToName": reply_name, "mailer": mailer}
     for field, value in named.items():
         check_value(field, value)
-    reply_to = _read_reply_to(str(data.get("replyToEmail") or options.get("replyToEmail") or "")) or sender
+    reply_to = _read_reply_to(data, account) or sender
     written = mailbox("From", from_name, sender.text) + mailbox("Reply-To", reply_name, reply_to.text)
     written += unstructured("Subject", subject)
     expected = {"From": sender.text, "Reply-To": reply_to.text, "Subject": subject}
@@ -91,9 +90,11 @@ def _shared_headers(data: Mapping[str, Any], sender: Address, account: Account) 
     return written
 
 
-def _read_reply_to(reply_to: str) -> Address | None:
-    """An update may have stored any text here, so it is checked again."""
+def _read_reply_to(data: Mapping[str, Any], account: Account) -> Address | None:
+    """An update may have stored any text here, so it is checked again; whose it is decides whose fault it is."""
+    own, accounts = str(data.get("replyToEmail") or ""), str(account.options.get("replyToEmail") or "")
     try:
-        return read_address(reply_to) if reply_to else None
+        return read_address(own or accounts) if own or accounts else None
     except ValueError as error:
-        raise MailRefused(AccountFault(f"the replyToEmail is {error}")) from error
+        fault = Refused if own else AccountFault
+        raise MailRefused(fault(f"the replyToEmail is {error}")) from error

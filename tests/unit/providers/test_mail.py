@@ -196,3 +196,10 @@ def test_a_senders_address_that_is_none_is_the_accounts_fault(options: dict[str,
         template_of({"subject": "s", "content": "c"}, **options)
 
     assert isinstance(error.value.outcome, AccountFault)
+
+
+def test_a_reply_to_of_the_messages_own_that_is_none_is_the_messages_fault() -> None:
+    with pytest.raises(MailRefused) as error:
+        template_of({"subject": "s", "content": "c", "replyToEmail": "nobody"}, replyToEmail="help@example.com")
+
+    assert isinstance(error.value.outcome, Refused)
