@@ -10,6 +10,7 @@ from shared.db.queries.providers import credentials_context
 from shared.db.secrets import SecretBox
 from shared.domain.outcome import AccountFault, Outcome, Retry, Unknown
 from shared.providers.contract import Account, Adapter
+from workers.rate import Rate
 from workers.window import Window
 
 PERIOD_SECONDS = 1.0
@@ -63,6 +64,7 @@ class OpenAccount:
     provider: LoadedProvider
     adapter: Adapter
     pace: Pace
+    rate: Rate | None = None  # None: not limited
     held_until: float = 0.0  # monotonic: throttled as a whole, or at fault
     is_faulty: bool = False
     refusals: int = 0  # of the provider as a whole, since it last accepted anything
@@ -99,10 +101,12 @@ class Accounts:
         secret_box: SecretBox,
         window: Window,
         make: Callable[[str, Account, bool], Adapter],
+        make_rate: Callable[[LoadedProvider], Rate | None],
     ) -> None:
         self._secret_box = secret_box
         self._window = window
         self._make = make
+        self._make_rate = make_rate
         self._open: dict[int, OpenAccount] = {}  # key: provider_seq
         self._retired: list[Adapter] = []  # of older versions; requests may still be in flight there
         self._paces: dict[str, Pace] = {}  # key: kind
@@ -129,7 +133,7 @@ class Accounts:
         pace = self._paces.get(provider.kind)
         if pace is None:
             pace = self._paces[provider.kind] = Pace(self._window, provider.kind, adapter.in_flight_limit)
-        return OpenAccount(provider, adapter, pace, is_faulty=provider.has_fault)
+        return OpenAccount(provider, adapter, pace, self._make_rate(provider), is_faulty=provider.has_fault)
 
     async def close_retired(self) -> None:
         """Close what no batch uses any more; call when nothing is in flight."""

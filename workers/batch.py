@@ -43,6 +43,7 @@ class OpenBatch:
     unknown_rule: UnknownRule
     fallback: LoadedProvider | None  # another enabled provider of the channel to go on with
     lease_deadline: float  # monotonic seconds until which we may call the provider
+    fault: str | None = None  # why the message cannot be sent at all
     attempted_to: int = 0
     recorded_total: int = 0
     # wanted from the next recording

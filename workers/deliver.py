@@ -68,6 +68,8 @@ class Deliverer:
             return Ended(DeliveryState.EXPIRED, "not reached within the message's time to live")
         if batch.provider is None:
             return Rebound() if batch.fallback else Ended(DeliveryState.FAILED, NO_PROVIDER)
+        if batch.fault is not None:
+            return Ended(DeliveryState.FAILED, batch.fault)
         return None
 
     async def _end_all(self, batch: OpenBatch, ending: Ended | Rebound) -> None:
@@ -108,9 +110,8 @@ class Deliverer:
     async def _send_next(self, batch: OpenBatch, account: OpenAccount, groups: set[asyncio.Task[None]]) -> None:
         """Take slots, mark that many recipients, and send them while the next ones are being marked."""
         wanted = 1 if account.is_faulty else max(1, account.pace.limit // 4)
-        taken = await self._window.take(batch.queue, min(batch.unmarked, wanted, account.adapter.largest_batch))
-        if batch.is_stopping:
-            self._window.give_back(batch.queue, taken)
+        taken = await self._take_slots(batch, account, min(batch.unmarked, wanted, account.adapter.largest_batch))
+        if not taken:
             return
         start = batch.mark_to
         try:
@@ -123,6 +124,17 @@ class Deliverer:
         group.add_done_callback(groups.discard)
         if account.is_faulty:
             await group  # one recipient probes whether the account is mended
+
+    async def _take_slots(self, batch: OpenBatch, account: OpenAccount, wanted: int) -> int:
+        """What the account's rate allows and the window has room for; 0: the batch is stopping, or no token came."""
+        allowed = await account.rate.take(wanted) if account.rate else wanted
+        taken = await self._window.take(batch.queue, allowed) if allowed else 0
+        used = 0 if batch.is_stopping else taken
+        if taken > used:
+            self._window.give_back(batch.queue, taken - used)
+        if account.rate:
+            account.rate.give_back(allowed - used)
+        return used
 
     async def _send_group(self, batch: OpenBatch, account: OpenAccount, target_seqs: Sequence[int]) -> None:
         """Every recipient handed in gets exactly one result, whatever happens."""

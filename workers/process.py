@@ -10,6 +10,7 @@ import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.pools import CONNECTIONS_PER_PROCESS
+from shared.db.queries.claim import LoadedProvider
 from shared.db.secrets import open_secret_box
 from shared.db.session import create_engine
 from shared.domain.clock import DatabaseClock
@@ -24,6 +25,7 @@ from workers.claim import Claimer
 from workers.deliver import Deliverer
 from workers.drain import Drain
 from workers.fan_out import Planner
+from workers.rate import Rate
 from workers.recorder import Recorder
 from workers.tokens import PostgresTokenStore
 from workers.window import Window
@@ -87,7 +89,7 @@ class WorkerProcess:
         self._token_store = PostgresTokenStore(self._engine, secret_box)
         clock, policy = DatabaseClock(), retry_policy(settings)
         window = Window(settings.window)
-        self._accounts = Accounts(secret_box, window, self._make_adapter)
+        self._accounts = Accounts(secret_box, window, self._make_adapter, self._make_rate)
         self._recorder = Recorder(self._engine, window, clock, policy, lease_seconds=settings.lease_seconds)
         deliverer = Deliverer(
             window=window,
@@ -126,6 +128,10 @@ class WorkerProcess:
             transport=self._transport,
             live=is_live if self._settings.live is None else self._settings.live,
         )
+
+    def _make_rate(self, provider: LoadedProvider) -> Rate | None:
+        per_second = self._settings.rates.get(provider.kind)
+        return Rate(self._engine, provider.seq, per_second) if per_second else None
 
     def _provider_timeout_seconds(self, kind: str) -> float:
         """The longest a call to this kind may take."""

@@ -40,3 +40,16 @@ class ProviderToken(Base):
     version: Mapped[int] = mapped_column(Integer)  # the provider row's version it was made from
     token_encrypted: Mapped[str]
     expires_at: Mapped[datetime]
+
+
+class ProviderBucket(Base):
+    """What a rate-limited account may send now, shared by all workers. Starts empty, so a restart makes no burst."""
+
+    __tablename__ = "provider_buckets"
+    __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
+
+    provider_seq: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("providers.seq", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    tokens: Mapped[float]  # recipients; at most a tenth of a second's
+    filled_at: Mapped[datetime]

@@ -1,0 +1,60 @@
+"""A rate-limited account sends no faster than it may, whatever the number of workers."""
+
+import asyncio
+import time
+
+import pytest
+
+from shared.db.session import create_engine
+from shared.settings import Settings
+from tests.factories import Factory
+from workers.rate import Rate
+
+PER_SECOND = 200.0
+
+
+@pytest.fixture
+def provider_seq(settings: Settings) -> int:
+    return Factory(settings).provider("fcm", "fcm", credentials={})
+
+
+async def _spend(rate: Rate, until: float) -> int:
+    spent = 0
+    while time.monotonic() < until:
+        spent += await rate.take(50)
+    return spent
+
+
+async def test_two_workers_share_one_rate(settings: Settings, provider_seq: int) -> None:
+    engine = create_engine(settings, role="test", pool_size=2)
+    began = time.monotonic()
+    workers = [Rate(engine, provider_seq, PER_SECOND) for _ in range(2)]
+
+    spent = sum(await asyncio.gather(*(_spend(worker, began + 1.0) for worker in workers)))
+
+    seconds = time.monotonic() - began
+    await engine.dispose()
+    # the bucket starts empty and holds a tenth of a second at most
+    assert 0 < spent <= PER_SECOND * (seconds + 0.1)
+
+
+async def test_tokens_given_back_are_taken_again(settings: Settings, provider_seq: int) -> None:
+    engine = create_engine(settings, role="test", pool_size=1)
+    rate = Rate(engine, provider_seq, PER_SECOND)
+    while not (taken := await rate.take(1_000)):
+        pass
+
+    rate.give_back(taken)
+
+    assert await rate.take(taken) == taken
+    await engine.dispose()
+
+
+async def test_a_slow_account_saves_up_a_whole_token(settings: Settings, provider_seq: int) -> None:
+    engine = create_engine(settings, role="test", pool_size=1)
+    rate = Rate(engine, provider_seq, 4.0)
+
+    async with asyncio.timeout(5):
+        while not await rate.take(1):
+            pass
+    await engine.dispose()

@@ -1,0 +1,52 @@
+"""How fast an account may send: tokens leased from its bucket in Postgres, a tenth of a second's worth at a time."""
+
+import asyncio
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.db.queries.buckets import BURST_SECONDS, lease_tokens, open_bucket
+from shared.db.session import hot_transaction
+
+SHORTEST_WAIT_SECONDS = 0.02
+LONGEST_WAIT_SECONDS = 0.5
+"""So that a batch notices in time that its slice ends."""
+
+
+class Rate:
+    """Tokens of one account in this process. What is left unused when the process dies is lost, which is safe."""
+
+    def __init__(self, engine: AsyncEngine, provider_seq: int, per_second: float) -> None:
+        self._engine = engine
+        self._provider_seq = provider_seq
+        self._per_second = per_second
+        self._tokens = 0
+        self._is_open = False
+        self._leasing = asyncio.Lock()
+
+    async def take(self, wanted: int) -> int:
+        """Tokens, up to `wanted`; 0 when none came for LONGEST_WAIT_SECONDS."""
+        async with self._leasing:
+            if not self._tokens:
+                self._tokens = await self._lease()
+            if not self._tokens:
+                await asyncio.sleep(max(SHORTEST_WAIT_SECONDS, min(LONGEST_WAIT_SECONDS, 1 / self._per_second)))
+                self._tokens = await self._lease()
+            taken = min(wanted, self._tokens)
+            self._tokens -= taken
+            return taken
+
+    def give_back(self, count: int) -> None:
+        """Tokens that nothing was sent with."""
+        self._tokens += count
+
+    async def _lease(self) -> int:
+        async with hot_transaction(self._engine) as connection:
+            if not self._is_open:
+                await open_bucket(connection, self._provider_seq)
+                self._is_open = True
+            return await lease_tokens(
+                connection,
+                self._provider_seq,
+                per_second=self._per_second,
+                wanted=max(1, int(self._per_second * BURST_SECONDS)),
+            )
