@@ -13,6 +13,7 @@ from api.parameters import refusal
 from api.schemas.lists import ListParameters, UnsearchableListParameters
 from api.schemas.values import parse_moment
 from shared.db.queries.lists import MAX_LIMIT, Order, Selection
+from shared.db.queries.search import Searched, Words
 from shared.errors import RejectedRequest
 from shared.ids import PUBLIC_ID
 
@@ -204,9 +205,12 @@ def _read_cursor(query: Query) -> str:
 
 
 def select(
-    wanted: ListParameters | UnsearchableListParameters, attributes: Attributes, *, search_in: Sequence[Column] = ()
+    wanted: ListParameters | UnsearchableListParameters,
+    attributes: Attributes,
+    *,
+    search_in: Searched | Sequence[Column] = (),
 ) -> Selection:
-    """The part of a list that was asked for. `search_in`: the columns that `search` reads.
+    """The part of a list that was asked for. `search_in`: what `search` reads; columns: without an index.
 
     Raises RejectedRequest for whatever is not in the language or not in `attributes`.
     """
@@ -228,7 +232,8 @@ def select(
             case _:
                 filters.append(_filter(query, attributes))
     if isinstance(wanted, ListParameters) and wanted.search:
-        filters.append(search_condition(wanted.search, search_in))
+        searched = Words(func.concat_ws(" ", *search_in), {}) if isinstance(search_in, Sequence) else search_in
+        filters.append(searched.condition(wanted.search))
     return Selection(tuple(filters), tuple(orders), with_total=wanted.total, **paging)
 
 
@@ -238,18 +243,3 @@ def select_window(wanted: UnsearchableListParameters) -> Selection:
         if query.method not in ("limit", "offset"):
             raise _refuse(f"logs know limit and offset, not `{query.method}`")
     return select(wanted, {})
-
-
-_SEARCH_SPACES = str.maketrans(dict.fromkeys("@+-*()<>~", " "))
-_SEARCH_TERMS = re.compile(r'"([^"]*)"|([^\s"]+)')
-
-
-def search_condition(text: str, columns: Sequence[Column]) -> Condition:
-    """Any of the words, without regard to case; the last one by its beginning; a quoted term as it stands."""
-    spaced = func.translate(func.concat_ws(" ", *columns), '@+-*()<>~"', " " * 10)
-    terms = [(quoted, word) for quoted, word in _SEARCH_TERMS.findall(text.translate(_SEARCH_SPACES)) if quoted or word]
-    patterns = [
-        rf"\m{re.escape(quoted or word)}" + ("" if word and index == len(terms) - 1 else r"\M")
-        for index, (quoted, word) in enumerate(terms)
-    ]
-    return spaced.regexp_match("|".join(patterns) or r"(?!)", flags="i")

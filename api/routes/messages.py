@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import Query
-from sqlalchemy import String, case, func, literal
+from sqlalchemy import String, func, literal
 
 from api.accept import accept_message, change_message
 from api.audit import actor_of
@@ -28,8 +28,9 @@ from shared.db.models import Message, MessageProgress
 from shared.db.queries import messages
 from shared.db.queries.audit import record_change
 from shared.db.queries.messages import ShownMessage
+from shared.db.queries.search import MESSAGE_TEXT, Words
 from shared.db.queries.targets import list_targets_by_id
-from shared.domain.status import Channel
+from shared.domain.status import Channel, MessageStatus
 from shared.errors import RejectedRequest
 
 routes = Routes("messages")
@@ -43,14 +44,7 @@ ATTRIBUTES = {
     "providerType": Attribute(Message.channel),
     "description": Attribute(literal("", String)),  # documented, but no message has one
 }
-SEARCH_IN = (
-    Message.id,
-    Message.status,
-    Message.channel,
-    Message.data["subject"].astext,
-    Message.data["title"].astext,
-    case((Message.channel == Channel.SMS, Message.data["content"].astext)),
-)
+SEARCH_IN = Words(MESSAGE_TEXT, {Message.channel: tuple(Channel), Message.status: tuple(MessageStatus)})
 
 CREATE_REFUSALS = ("message_missing_target", "storage_bucket_not_found", "message_already_exists")
 UPDATE_REFUSALS = (

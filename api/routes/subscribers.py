@@ -17,8 +17,10 @@ from api.schemas.subscribers import SubscriberCreate, SubscriberList, Subscriber
 from shared.db.models import Subscriber, Target, Topic, User
 from shared.db.queries import subscribers
 from shared.db.queries.audit import Event, record_change
+from shared.db.queries.search import MemberIds
 from shared.db.queries.subscribers import Membership
 from shared.db.queries.topics import find_topic
+from shared.domain.status import Channel
 from shared.errors import RejectedRequest
 
 routes = Routes("subscribers")
@@ -30,7 +32,6 @@ ATTRIBUTES = {
     "userId": Attribute(User.id),
     "providerType": Attribute(Subscriber.channel),
 }
-SEARCH_IN = (Subscriber.id, Target.id, User.id, Subscriber.channel)
 
 
 def _readable(call: Call, member: Membership | None) -> Membership | None:
@@ -65,7 +66,9 @@ async def _find_topic(call: Call, session: AsyncSession, topic_id: str, *, for_u
 async def list_subscribers(call: Call, topic_id: TopicId, wanted: Annotated[ListParameters, Query()]) -> SubscriberList:
     async with call.services.sessions() as session:
         topic = await _find_topic(call, session, topic_id)
-        selection = select(wanted, ATTRIBUTES, search_in=SEARCH_IN)
+        selection = select(
+            wanted, ATTRIBUTES, search_in=MemberIds(call.project.seq, {Subscriber.channel: tuple(Channel)})
+        )
         if isinstance(call.principal, LoggedIn):
             selection = replace(selection, filters=(*selection.filters, User.seq == call.user.seq))
         page = await subscribers.list_subscribers(session, topic.seq, selection)

@@ -15,6 +15,7 @@ from api.schemas.topics import TopicCreate, TopicList, TopicModel, TopicUpdate
 from shared.db.models import Topic
 from shared.db.queries import topics
 from shared.db.queries.audit import Event, record_change
+from shared.db.queries.search import TOPIC_TEXT, Words
 
 routes = Routes("topics")
 
@@ -26,7 +27,7 @@ ATTRIBUTES = {
     "smsTotal": Attribute(Topic.sms_total, Kind.INTEGER),
     "pushTotal": Attribute(Topic.push_total, Kind.INTEGER),
 }
-SEARCH_IN = (Topic.id, Topic.name)
+SEARCH_IN = Words(TOPIC_TEXT, {})
 
 
 async def _record(call: Call, session: AsyncSession, seq: int, topic_id: str, event: Event) -> None:

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import Query
-from sqlalchemy import func, literal
 
 from api.kernel import Call, Routes
 from api.logins import begin_session, sign_user_token
@@ -17,6 +16,7 @@ from api.schemas.targets import TargetModel
 from api.schemas.users import UserCreate, UserList, UserModel
 from shared.db.models import User
 from shared.db.queries import targets, user_sessions, users
+from shared.db.queries.search import USER_TEXT, Words
 
 routes = Routes("users")
 
@@ -32,8 +32,7 @@ ATTRIBUTES = {
     "phoneVerification": Attribute(User.phone_verified, Kind.BOOLEAN),
     "labels": Attribute(User.labels, Kind.TEXTS),
 }
-LABELS = literal("label:").concat(func.nullif(func.array_to_string(User.labels, " label:"), ""))
-SEARCH_IN = (User.id, User.email, User.phone, User.name, LABELS)
+SEARCH_IN = Words(USER_TEXT, {})
 
 
 @routes.get("/v1/users", scope="users.read", answers=UserList)

@@ -23,7 +23,7 @@ class ShownMessage(NamedTuple):
     is_due: bool | None  # None: it was never scheduled
 
 
-def _shown(project_seq: ProjectSeq) -> Select[Message, int, list[str], bool]:
+def select_shown(project_seq: ProjectSeq) -> Select[Message, int, list[str], bool]:
     return (
         select(Message, MessageProgress.sent, MessageProgress.errors, IS_DUE)
         .outerjoin(MessageProgress, MessageProgress.run == Message.run)
@@ -33,14 +33,14 @@ def _shown(project_seq: ProjectSeq) -> Select[Message, int, list[str], bool]:
 
 async def find_message(session: AsyncSession, project_seq: ProjectSeq, message_id: str) -> ShownMessage | None:
     """Reads the row anew, also in a session that has seen it before."""
-    statement = _shown(project_seq).where(Message.id == message_id)
+    statement = select_shown(project_seq).where(Message.id == message_id)
     row = (await session.execute(statement, execution_options={"populate_existing": True})).one_or_none()
     return row and ShownMessage._make(row)
 
 
 async def list_messages(session: AsyncSession, project_seq: ProjectSeq, selection: Selection) -> Page:
     """Rows that fit ShownMessage."""
-    return await select_page(session, _shown(project_seq), selection, seq=Message.seq, public_id=Message.id)
+    return await select_page(session, select_shown(project_seq), selection, seq=Message.seq, public_id=Message.id)
 
 
 async def delete_message(session: AsyncSession, project_seq: ProjectSeq, message_id: str) -> int | None:

@@ -23,7 +23,7 @@ class Membership(NamedTuple):
     topic_id: str
 
 
-def _memberships(topic_seq: int) -> Select[Subscriber, Target, str, str, str]:
+def select_memberships(topic_seq: int) -> Select[Subscriber, Target, str, str, str]:
     return (
         select(Subscriber, Target, User.id, User.name, Topic.id)
         .join(Target, Target.seq == Subscriber.target_seq)
@@ -75,7 +75,7 @@ async def create_subscriber(
 
 
 async def find_subscriber(session: AsyncSession, topic_seq: int, subscriber_id: str) -> Membership | None:
-    row = (await session.execute(_memberships(topic_seq).where(Subscriber.id == subscriber_id))).one_or_none()
+    row = (await session.execute(select_memberships(topic_seq).where(Subscriber.id == subscriber_id))).one_or_none()
     return row and Membership._make(row)
 
 
@@ -91,7 +91,9 @@ async def find_subscriber_seq(
 
 async def list_subscribers(session: AsyncSession, topic_seq: int, selection: Selection) -> Page:
     """Rows that fit Membership."""
-    return await select_page(session, _memberships(topic_seq), selection, seq=Subscriber.seq, public_id=Subscriber.id)
+    return await select_page(
+        session, select_memberships(topic_seq), selection, seq=Subscriber.seq, public_id=Subscriber.id
+    )
 
 
 async def delete_subscriber(session: AsyncSession, topic_seq: int, subscriber_id: str) -> bool:

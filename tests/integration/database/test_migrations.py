@@ -18,8 +18,11 @@ def test_models_and_migrations_agree(database_url: str) -> None:
 
 
 def _is_ours(_object: object, name: str | None, kind: str, _reflected: object, _compared: object) -> bool:
-    """Partitions are made by the scheduler and belong to no model."""
-    return not (kind == "table" and name is not None and name.startswith(("deliveries_", "attempts_")))
+    """Partitions are made by the scheduler and belong to no model. Expressions of indexes of words cannot be compared:
+    whether they fit is told by the plans of the lists.
+    """
+    is_partition = kind == "table" and name is not None and name.startswith(("deliveries_", "attempts_"))
+    return not (is_partition or (kind == "index" and name is not None and name.endswith("_words_idx")))
 
 
 def test_an_empty_database_is_upgraded_and_emptied_again(empty_database_url: str) -> None:

@@ -15,13 +15,29 @@ depends_on = None
 # 64 characters of a word tell it from others, and keep every word within what a tsvector takes.
 _WORDS = r"""
 CREATE FUNCTION tidings_words(content text) RETURNS tsvector
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000
 AS $$
     SELECT coalesce(array_to_tsvector(array_agg(DISTINCT left(word, 64))), '')
     FROM regexp_split_to_table(lower(content), '[\u0001-\u002f\u003a-\u0040\u005b-\u005e\u0060\u007b-\u007f]+') AS word
     WHERE word <> ''
 $$
 """
+
+# array_to_string() counts as changeable, for the sake of types that are not text
+_LABELS = """
+CREATE FUNCTION tidings_labels(labels text[]) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000
+AS $$ SELECT 'label:' || array_to_string(labels, ' label:') WHERE labels <> '{}' $$
+"""
+
+_SEARCHED = {
+    "messages": (
+        "id || ' ' || coalesce(data ->> 'subject', '') || ' ' || coalesce(data ->> 'title', '')"
+        " || ' ' || CASE channel WHEN 'sms' THEN coalesce(data ->> 'content', '') ELSE '' END"
+    ),
+    "topics": "id || ' ' || name",
+    "users": "id || ' ' || email || ' ' || phone || ' ' || name || ' ' || coalesce(tidings_labels(labels), '')",
+}
 
 
 def upgrade() -> None:
@@ -44,8 +60,14 @@ def upgrade() -> None:
     )
     op.create_index("audit_log_resource_idx", "audit_log", ["resource_seq", "resource", "seq"])
     op.execute(_WORDS)
+    op.execute(_LABELS)
+    for table, content in _SEARCHED.items():
+        op.create_index(f"{table}_words_idx", table, [sa.text(f"tidings_words({content})")], postgresql_using="gin")
 
 
 def downgrade() -> None:
+    for table in _SEARCHED:
+        op.drop_index(f"{table}_words_idx", table_name=table)
+    op.execute("DROP FUNCTION tidings_labels(text[])")
     op.execute("DROP FUNCTION tidings_words(text)")
     op.drop_table("audit_log")
