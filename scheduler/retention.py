@@ -1,4 +1,6 @@
-"""Housekeeping in pages: ledger partitions ahead of time, subscribers of deleted topics, old audit entries."""
+"""Housekeeping in pages: ledger partitions ahead of time, subscribers of deleted topics, dead targets, old
+audit entries.
+"""
 
 from datetime import UTC, datetime
 
@@ -7,7 +9,7 @@ import structlog
 from scheduler.context import TickContext
 from shared.db.queries.audit import purge_entries
 from shared.db.queries.partitions import count_default_rows, create_partitions
-from shared.db.queries.purge import PAGE, purge_deleted_topics
+from shared.db.queries.purge import PAGE, TARGETS_PAGE, purge_deleted_topics, purge_expired_targets
 from shared.db.session import hot_transaction
 
 log = structlog.get_logger()
@@ -39,4 +41,15 @@ async def purge_audit_log(context: TickContext) -> None:
                 connection, older_than_seconds=context.settings.audit_retention_seconds, page=PAGE
             )
         if purged < PAGE:
+            return
+
+
+async def purge_targets(context: TickContext) -> None:
+    """Remove targets whose address died some time ago, a page per transaction (contract §10)."""
+    while True:
+        async with hot_transaction(context.engine) as connection:
+            purged = await purge_expired_targets(
+                connection, after_seconds=context.settings.expired_target_retention_seconds
+            )
+        if purged < TARGETS_PAGE:
             return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scheduler.context import TickContext
 from scheduler.release import release
-from scheduler.retention import keep_partitions_ahead, purge_audit_log, purge_topics
+from scheduler.retention import keep_partitions_ahead, purge_audit_log, purge_targets, purge_topics
 from scheduler.sweep import recover, ring_stale_work
 from shared.settings import Settings
 
@@ -24,5 +24,6 @@ def timetable(settings: Settings) -> tuple[Entry, ...]:
         Entry("sweep.ring", settings.sweep_interval_seconds, ring_stale_work),
         Entry("retention.partitions", 3_600, keep_partitions_ahead),
         Entry("retention.topics", 30, purge_topics),
+        Entry("retention.targets", 3_600, purge_targets),
         Entry("retention.audit", 3_600, purge_audit_log),
     )

@@ -116,6 +116,9 @@ class Settings(BaseSettings):
     stale_due_seconds: float = Field(5.0, gt=0, description="due work older than this is rung again by the sweep")
 
     # Retention
+    expired_target_retention_seconds: float = Field(
+        7 * 86_400.0, ge=0, description="how long a target is kept whose address the provider called dead"
+    )
     audit_retention_seconds: float = Field(
         90 * 86_400.0, gt=0, description="how long the logs of messages, providers, topics and subscribers are kept"
     )

@@ -15,6 +15,7 @@ class Target(Base):
         # two users cannot share an address, so deduplicating by seq deduplicates by address
         UniqueConstraint("project_seq", "identifier"),
         Index("targets_user_idx", "user_seq", "channel", "seq"),
+        Index("targets_expired_idx", "seq", postgresql_where=text("expired")),
         Index("targets_session_idx", "session_seq", postgresql_where=text("session_seq IS NOT NULL")),
     )
 

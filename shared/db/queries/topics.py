@@ -70,15 +70,16 @@ async def move_topic_total(session: AsyncSession, topic_seq: int, channel: Chann
     await session.execute(update(Topic).where(Topic.seq == topic_seq).values({column: func.greatest(0, column + by)}))
 
 
-_LOCK_TOPICS_OF = """
+# In both, `%(targets)s` is where the parameter stands, as either driver marks it.
+LOCK_TOPICS_OF = """
 SELECT seq FROM topics
-WHERE seq IN (SELECT topic_seq FROM subscribers WHERE target_seq = ANY(:targets))
+WHERE seq IN (SELECT topic_seq FROM subscribers WHERE target_seq = ANY(%(targets)s))
 ORDER BY seq FOR NO KEY UPDATE
 """
 
-_LOWER_TOTALS = """
+LOWER_TOTALS = """
 WITH leaving AS (
-    DELETE FROM subscribers WHERE target_seq = ANY(:targets) RETURNING topic_seq, channel
+    DELETE FROM subscribers WHERE target_seq = ANY(%(targets)s) RETURNING topic_seq, channel
 ), sums AS (
     SELECT topic_seq,
         count(*) FILTER (WHERE channel = 'email') AS email,
@@ -97,5 +98,5 @@ FROM sums WHERE topics.seq = sums.topic_seq
 async def unsubscribe_targets(session: AsyncSession, target_seqs: Sequence[int]) -> None:
     """Take targets out of all their topics. The caller holds their rows, so none is subscribed meanwhile."""
     parameters = {"targets": list(target_seqs)}
-    await session.execute(text(_LOCK_TOPICS_OF), parameters)
-    await session.execute(text(_LOWER_TOTALS), parameters)
+    await session.execute(text(LOCK_TOPICS_OF % {"targets": ":targets"}), parameters)
+    await session.execute(text(LOWER_TOTALS % {"targets": ":targets"}), parameters)

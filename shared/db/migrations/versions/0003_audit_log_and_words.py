@@ -63,9 +63,11 @@ def upgrade() -> None:
     op.execute(_LABELS)
     for table, content in _SEARCHED.items():
         op.create_index(f"{table}_words_idx", table, [sa.text(f"tidings_words({content})")], postgresql_using="gin")
+    op.create_index("targets_expired_idx", "targets", ["seq"], postgresql_where=sa.text("expired"))
 
 
 def downgrade() -> None:
+    op.drop_index("targets_expired_idx", table_name="targets", postgresql_where=sa.text("expired"))
     for table in _SEARCHED:
         op.drop_index(f"{table}_words_idx", table_name=table)
     op.execute("DROP FUNCTION tidings_labels(text[])")
