@@ -1,7 +1,9 @@
 """accept_message() and change_message(): a message and its due work in one transaction, then a ring."""
 
+from dataclasses import replace
 from typing import cast
 
+from api.attachments import show_files
 from api.audit import actor_of
 from api.kernel import Call
 from api.refusals import created, found
@@ -29,23 +31,17 @@ def _check_recipients(status: MessageStatus, *lists: list[str]) -> None:
         raise RejectedRequest("message_missing_target", "Name a topic, a user or a target to send it to.")
 
 
-def _check_files(files: list[str]) -> None:
-    """Nothing can have been stored yet, so no bucket is known."""
-    if files:
-        raise RejectedRequest("storage_bucket_not_found", f"There is no bucket of `{files[0]}`.")
-
-
 async def accept_message(call: Call, channel: Channel, body: MessageCreate) -> MessageModel:
     """The contract's order of checks: §8.3."""
     status = _status_of_new(body)
     _check_recipients(status, body.topics, body.users, body.targets, body.named_addresses())
-    _check_files(body.named_files())
+    data = await show_files(call, body.to_data(), sent_at=body.scheduled_at)
     new = NewMessage(
         id=body.message_id,
         channel=channel,
         status=status,
         lane=choose_lane(topics=body.topics, users=body.users, targets=[*body.targets, *body.named_addresses()]),
-        data=body.to_data(),
+        data=data,
         topics=body.topics,
         users=body.users,
         targets=body.targets,
@@ -120,7 +116,6 @@ def _judge_change(stored: ShownMessage, body: MessageUpdate) -> MessageChange:
         raise RejectedRequest(_CLOSED[current], f"The message is {current}: it cannot be changed any more.")
     if stored.is_due:
         raise RejectedRequest("message_already_scheduled", "The message's time has come.")
-    _check_files(body.named_files())
     return MessageChange(
         status=status,
         lane=choose_lane(topics=topics, users=users, targets=[*targets, *addresses]),
@@ -146,6 +141,7 @@ async def _try_change(call: Call, channel: Channel, message_id: str, body: Messa
         stored = found(await messages.find_message(session, call.project.seq, message_id), "message_not_found")
         status_before = stored.message.status
         change = _judge_change(stored, body)
+        change = replace(change, data=await show_files(call, {**change.data}, sent_at=change.scheduled_at))
         if not await accept.are_addresses_known(session, call.project.seq, body.named_addresses() or []):
             raise RejectedRequest("message_target_not_email", "Some address belongs to no target of the project.")
         if not await accept.change_message(

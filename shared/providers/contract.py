@@ -19,6 +19,15 @@ class SendRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ContentFile:
+    """An attachment."""
+
+    name: str
+    mime_type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """What is sent, the same for every recipient of a batch: the message's `data`, checked by the API.
 
@@ -30,6 +39,7 @@ class Content:
     channel: Channel
     data: Mapping[str, Any]
     expires_at: float  # Unix seconds: the end of the message's time to live, for providers that hold messages
+    files: tuple[ContentFile, ...] = ()  # what `data` names as attachments, in their order
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,17 @@
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from hashlib import sha256
 from html.parser import HTMLParser
 from typing import Final
+from urllib.parse import quote
+
+from shared.providers.contract import ContentFile
 
 LINE_LIMIT_BYTES: Final = 998  # RFC 5321 §4.5.3.1.6, without CRLF
+
+NAME_PIECE: Final = 60  # characters of a file's name on one line
 
 UNREAD_TAGS: Final = frozenset({"style", "script", "head", "title", "template"})
 LINE_TAGS: Final = frozenset(
@@ -25,6 +31,41 @@ def render_body(text: str, *, is_html: bool) -> bytes:
     head = f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode()
     delimiter = f"--{boundary}\r\n".encode()
     return head + b"".join(delimiter + part for part in parts) + f"--{boundary}--\r\n".encode()
+
+
+def with_attachments(body: bytes, files: Sequence[ContentFile]) -> bytes:
+    """A body as render_body() made it, and files below it."""
+    if not files:
+        return body
+    parts = [body, *map(_attachment, files)]
+    boundary = "=_" + sha256(b"".join(parts)).hexdigest()[:32]
+    head = f'Content-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n'.encode()
+    delimiter = f"--{boundary}\r\n".encode()
+    return head + b"".join(delimiter + part for part in parts) + f"--{boundary}--\r\n".encode()
+
+
+def _attachment(file: ContentFile) -> bytes:
+    """The name is percent-encoded (RFC 2231), so that none can end its header."""
+    head = (
+        f"Content-Type: {file.mime_type}\r\n"
+        f"Content-Disposition: attachment;\r\n {_file_name(file.name)}\r\n"
+        "Content-Transfer-Encoding: base64\r\n\r\n"
+    )
+    return head.encode() + base64.encodebytes(file.content).replace(b"\n", b"\r\n")
+
+
+def _file_name(name: str) -> str:
+    """The parameter, over several lines where it is long (RFC 2231 §3)."""
+    pieces = [""]
+    for character in name:
+        encoded = quote(character, safe="")
+        if len(pieces[-1]) + len(encoded) > NAME_PIECE:
+            pieces.append("")
+        pieces[-1] += encoded
+    if len(pieces) == 1:
+        return f"filename*=utf-8''{pieces[0]}"
+    pieces[0] = f"utf-8''{pieces[0]}"
+    return ";\r\n ".join(f"filename*{number}*={piece}" for number, piece in enumerate(pieces))
 
 
 def text_of_html(html: str) -> str:
