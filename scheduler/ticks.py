@@ -56,6 +56,7 @@ class Ticker:
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(timeout=15)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
+        self._loop.close()
         self._ringer.stop()
 
     def tick(self, name: str) -> None:
@@ -81,10 +82,11 @@ class Ticker:
     async def _tick(self, entry: Entry) -> None:
         began = time.monotonic()
         try:
-            if await self._take(entry):
+            is_ours = await self._take(entry)
+            self._note_answer()  # before the work: a sweep must know that there was an outage
+            if is_ours:
                 await entry.run(self._context)
                 metrics.TICK_SECONDS.labels(entry.name).observe(time.monotonic() - began)
-            self._note_answer()
         except Exception as error:
             # the edge of the scheduler: a tick that fails is logged and comes again
             log.warning("tick failed", tick=entry.name, error=type(error).__name__, exc_info=not _is_outage(error))

@@ -25,7 +25,7 @@ async def test_expired_targets_are_purged_in_pages_with_the_totals_of_their_topi
         )
     engine = create_engine(settings, role="test", pool_size=1)
 
-    purged = []
+    purged: list[int] = []
     while not purged or purged[-1]:
         async with hot_transaction(engine) as hot:
             purged.append(await purge_expired_targets(hot, after_seconds=WEEK))

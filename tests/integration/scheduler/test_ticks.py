@@ -1,0 +1,192 @@
+"""Ticks: shared by any number of schedulers, forgiving towards failures, patient after an outage."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from deploy.embedded import choose_port
+from scheduler import ticks
+from scheduler.context import TickContext
+from scheduler.ticks import Ticker
+from scheduler.timetable import Entry
+from shared.settings import Settings
+from tests.conftest import Engines
+from tests.factories import Factory
+from tests.processes import wait_until
+
+LEASE_SECONDS = 0.6
+
+
+@pytest.fixture
+def brisk(settings: Settings) -> Settings:
+    """Leases and timeouts short enough to wait for."""
+    return settings.model_copy(
+        update={
+            "lease_seconds": LEASE_SECONDS,
+            "provider_timeout_seconds": 0.1,
+            "smtp_final_timeout_seconds": 0.1,
+            "release_interval_seconds": 0.05,
+            "sweep_interval_seconds": 0.1,
+        }
+    )
+
+
+@contextmanager
+def _running(settings: Settings, *entries: Entry) -> Iterator[Ticker]:
+    ticker = Ticker(settings)
+    ticker.entries.update({entry.name: entry for entry in entries})
+    ticker.start()
+    try:
+        yield ticker
+    finally:
+        ticker.stop()
+
+
+def _tick(ticker: Ticker, name: str) -> None:
+    """Until it is over."""
+    ticker.tick(name)
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), ticker._loop).result()
+    wait_until(lambda: name not in ticker._running)
+
+
+def _entry(run: Callable[[], None], *, interval_seconds: float = 60.0) -> Entry:
+    async def tick(_context: TickContext) -> None:
+        run()
+
+    return Entry("test", interval_seconds, tick)
+
+
+def test_a_tick_belongs_to_one_of_two_schedulers(brisk: Settings) -> None:
+    ran: list[str] = []
+    with (
+        _running(brisk, _entry(lambda: ran.append("first"))) as first,
+        _running(brisk, _entry(lambda: ran.append("second"))) as second,
+    ):
+        for ticker in (first, second, first, second):
+            _tick(ticker, "test")
+        assert ran == ["first"]
+
+        with psycopg.connect(brisk.require_database_url()) as connection:
+            connection.execute("UPDATE ticks SET ran_at = ran_at - interval '30 seconds'")  # half of one passes
+        _tick(second, "test")
+        assert ran == ["first", "second"]
+
+
+def test_a_tick_that_fails_comes_again(brisk: Settings) -> None:
+    ran: list[int] = []
+
+    def fail_once() -> None:
+        ran.append(1)
+        if len(ran) == 1:
+            raise RuntimeError
+
+    with _running(brisk, _entry(fail_once, interval_seconds=0.0)) as ticker:
+        _tick(ticker, "test")
+        _tick(ticker, "test")
+
+    assert len(ran) == 2
+
+
+def test_a_tick_that_still_runs_is_not_started_again(brisk: Settings) -> None:
+    started, may_end = [], threading.Event()
+
+    async def tick(_context: TickContext) -> None:
+        started.append(1)
+        await asyncio.to_thread(may_end.wait)
+
+    with _running(brisk, Entry("test", 0.0, tick)) as ticker:
+        for _ in range(3):
+            ticker.tick("test")
+        wait_until(lambda: bool(started))
+        may_end.set()
+
+    assert len(started) == 1
+
+
+@contextmanager
+def _outage(engines: Engines, settings: Settings) -> Iterator[None]:
+    """The database refuses and drops every connection."""
+    name = settings.require_database_url().rpartition("/")[2].partition("?")[0]
+    with psycopg.connect(engines.postgres.url_of("postgres"), autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        yield
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+
+
+def _claimed_batches(factory: Factory) -> int:
+    with factory.connect() as connection:
+        row = connection.execute("SELECT count(*) FROM batches WHERE state = 'claimed'").fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+def _let_a_lease_run_out(factory: Factory) -> None:
+    with factory.connect() as connection:
+        connection.execute(
+            "INSERT INTO batches (run, project_seq, message_seq, queue, provider_seq, targets, state, lease_until)"
+            " VALUES (1, 1, 1, 'push.fcm.bulk', 1, '{1}', 'claimed', now() - interval '1 second')"
+        )
+
+
+def test_an_outage_is_no_reason_to_take_the_work_of_those_who_could_not_renew(
+    brisk: Settings, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ticks, "DATABASE_SILENT_SECONDS", 0.5)
+    factory = Factory(brisk)
+    _let_a_lease_run_out(factory)
+    with _running(brisk) as ticker:
+        time.sleep(LEASE_SECONDS)
+        with _outage(engines, brisk):
+            time.sleep(0.2)
+            _tick(ticker, "sweep.recover")
+
+        _tick(ticker, "sweep.recover")
+        assert _claimed_batches(factory) == 1
+
+        def is_swept_up() -> bool:
+            _tick(ticker, "sweep.recover")
+            return _claimed_batches(factory) == 0
+
+        wait_until(is_swept_up)  # a lease later
+
+
+def test_without_an_outage_a_lease_that_ran_out_is_swept_up(brisk: Settings) -> None:
+    factory = Factory(brisk)
+    _let_a_lease_run_out(factory)
+    with _running(brisk) as ticker:
+        time.sleep(LEASE_SECONDS)
+        _tick(ticker, "sweep.recover")
+
+    assert _claimed_batches(factory) == 0
+
+
+def test_the_scheduler_stops_at_once_on_term_also_while_the_database_and_the_broker_are_away(tmp_path: Path) -> None:
+    nowhere = f"127.0.0.1:{choose_port()}"
+    environment = {
+        **os.environ,
+        "TIDINGS_DATABASE_URL": f"postgresql://nobody@{nowhere}/none",
+        "TIDINGS_BROKER_URL": f"redis://{nowhere}/0",
+        "TIDINGS_RELEASE_INTERVAL_SECONDS": "0.1",
+    }
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        scheduler = subprocess.Popen([sys.executable, "-m", "scheduler"], env=environment, stderr=output)
+    try:
+        wait_until(lambda: "tick failed" in log.read_text(), seconds=30)
+        scheduler.terminate()
+        assert scheduler.wait(timeout=10) == 0
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+
+    assert "Traceback" not in log.read_text()
