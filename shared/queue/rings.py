@@ -19,6 +19,9 @@ PAUSE_AFTER_FAILURE_SECONDS = 1.0
 MAX_DEPTH = 16
 """Rings a queue may hold. Each wakes one slot, and a slot that finds more work than it can take rings again."""
 
+ONE_TRY = {"max_retries": 0}
+"""Of a connection: kombu would go on for seconds while newer rings wait, and for as long when the process stops."""
+
 log = structlog.get_logger()
 
 
@@ -65,7 +68,7 @@ class Ringer:
             wanted = self._take_wanted()
             try:
                 if connection is None:
-                    connection = self._celery.connection_for_write()
+                    connection = self._celery.connection_for_write(transport_options=ONE_TRY)
                 for queue, count in wanted.items():
                     self._publish(connection, queue, count)
             except Exception as error:  # noqa: BLE001  # a thread's edge: whatever the broker's client raises

@@ -1,0 +1,136 @@
+"""Rings: cheap for the caller, few in the broker, and never a reason to fail."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import redis
+from prometheus_client import REGISTRY
+
+from deploy.embedded import choose_port
+from shared.queue import rings
+from shared.queue.broker import QUEUE_NAMES
+from shared.queue.rings import MAX_DEPTH, Ringer
+from shared.settings import Settings
+from tests.processes import wait_until
+
+QUEUE = "push.fcm.bulk"
+OTHER = "email.smtp.bulk"
+
+
+@pytest.fixture
+def broker(settings: Settings) -> Iterator["redis.Redis"]:
+    with redis.Redis.from_url(settings.require_broker_url()) as client:
+        yield client
+
+
+@contextmanager
+def _ringing(settings: Settings) -> Iterator[Ringer]:
+    ringer = Ringer(settings)
+    ringer.start()
+    try:
+        yield ringer
+    finally:
+        ringer.stop()
+
+
+def _depth(broker: "redis.Redis", queue: str = QUEUE) -> int:
+    return int(str(broker.llen(queue)))
+
+
+def _counter(result: str) -> Callable[[], float]:
+    """Rings of that result since now."""
+
+    def total() -> float:
+        return REGISTRY.get_sample_value("tidings_rings_total", {"result": result}) or 0.0
+
+    before = total()
+    return lambda: total() - before
+
+
+def test_rings_in_quick_succession_become_one(settings: Settings, broker: "redis.Redis") -> None:
+    coalesced, published = _counter("coalesced"), _counter("published")
+    ringer = Ringer(settings)
+
+    for _ in range(100):
+        ringer.ring(QUEUE)
+    ringer.ring(OTHER)
+    ringer.start()
+    ringer.stop()
+
+    assert (_depth(broker), _depth(broker, OTHER)) == (1, 1)
+    assert (coalesced(), published()) == (99, 2)
+
+
+def test_the_largest_wish_among_coalesced_rings_counts(settings: Settings, broker: "redis.Redis") -> None:
+    ringer = Ringer(settings)
+    for count in (1, 4, 2):
+        ringer.ring(QUEUE, count)
+    ringer.start()
+    ringer.stop()
+
+    assert _depth(broker) == 4
+
+
+def test_a_queue_never_holds_more_than_its_share_of_rings(settings: Settings, broker: "redis.Redis") -> None:
+    skipped = _counter("skipped")
+    with _ringing(settings) as ringer:
+        for _ in range(3):
+            ringer.ring(QUEUE, 1_000)
+            wait_until(lambda: not ringer._wanted)
+            time.sleep(3 * rings.COALESCE_SECONDS)
+
+    assert _depth(broker) == MAX_DEPTH
+    assert skipped() == 2
+
+
+def test_every_queue_there_is_can_be_rung(settings: Settings, broker: "redis.Redis") -> None:
+    with _ringing(settings) as ringer:
+        for name in QUEUE_NAMES:
+            ringer.ring(name)
+
+    assert {name: _depth(broker, name) for name in QUEUE_NAMES} == dict.fromkeys(QUEUE_NAMES, 1)
+
+
+def test_a_wiped_broker_is_rung_again(settings: Settings, broker: "redis.Redis") -> None:
+    with _ringing(settings) as ringer:
+        for _ in range(3):
+            ringer.ring(QUEUE)
+            wait_until(lambda: _depth(broker) == 1)
+            broker.flushall()
+
+
+def test_a_broker_that_is_away_costs_the_caller_nothing(
+    settings: Settings, broker: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rings, "PAUSE_AFTER_FAILURE_SECONDS", 0.05)
+    failed = _counter("failed")
+    away = settings.model_copy(update={"broker_url": f"redis://127.0.0.1:{choose_port()}/0"})
+    with _ringing(away) as ringer:
+        began = time.monotonic()
+        for _ in range(1_000):
+            ringer.ring(QUEUE)
+        assert time.monotonic() - began < 0.3
+        wait_until(lambda: failed() >= 1)
+        began = time.monotonic()
+    assert time.monotonic() - began < 1.0  # stopping does not wait for it either
+
+
+def test_rings_work_again_once_the_broker_is_back(
+    settings: Settings, broker: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rings, "PAUSE_AFTER_FAILURE_SECONDS", 0.05)
+    failed = _counter("failed")
+    with _ringing(settings) as ringer:
+        ringer.ring(QUEUE)
+        wait_until(lambda: _depth(broker) == 1)
+        broker.client_kill_filter(_type="normal", skipme=True)
+        broker.delete(QUEUE)
+
+        def is_rung() -> bool:
+            ringer.ring(QUEUE)
+            return _depth(broker) > 0
+
+        wait_until(is_rung)
+    assert failed() <= 1
