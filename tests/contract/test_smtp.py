@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from shared.domain.outcome import Accepted, AccountFault, DeadAddress, Refused, Retry, Unknown
+from shared.providers.contract import ContentFile
 from shared.providers.email.replies import Phase
 from shared.providers.email.smtp import SmtpAdapter
 from shared.settings import Settings
@@ -232,6 +233,19 @@ async def test_attachments_are_not_dropped_in_silence(wire: SmtpWire) -> None:
     content = email("Hello", "see attachment", attachments=[{"bucketId": "b", "fileId": "f"}])
 
     assert {type(outcome) for outcome in await wire.send(wire.requests(2), content)} == {Refused}
+
+
+async def test_attachments_are_sent(wire: SmtpWire) -> None:
+    content = email("Hello", "see attachment", attachments=[{"bucketId": "b", "fileId": "f"}])
+    picture = ContentFile("logo.png", "image/png", bytes(range(256)) * 40)
+
+    assert {type(outcome) for outcome in await wire.send(wire.requests(2), replace(content, files=(picture,)))} == {
+        Accepted
+    }
+
+    for mail in wire.taken():
+        (attachment,) = parse(mail).iter_attachments()
+        assert (attachment.get_filename(), attachment.get_content()) == ("logo.png", picture.content)
 
 
 async def test_works_in_a_workers_event_loop(certificates: Certificates) -> None:

@@ -27,6 +27,8 @@ class MailTemplate:
     def __init__(self, content: Content, account: Account) -> None:
         """Raises MailRefused."""
         data = content.data
+        if len(data.get("attachments") or ()) != len(content.files):
+            raise MailRefused(Refused("its attachments were not loaded"))
         self.sender = _read_sender(account)
         self._domain = self.sender.text.rpartition("@")[2]
         try:

@@ -15,7 +15,7 @@ ACCOUNT = Account(1, 1, {}, {"fromEmail": "news@example.com"})
 def test_files_stand_below_the_body(*, html: bool) -> None:
     content = bytes(range(256)) * 1000
     files = (ContentFile("a.bin", "application/octet-stream", content), ContentFile("b.txt", "text/plain", b".\r\n.x"))
-    data = {"subject": "Hello", "content": "Hello\n", "html": html}
+    data = {"subject": "Hello", "content": "Hello\n", "html": html, "attachments": [{}, {}]}
     tail = MailTemplate(Content(1, Channel.EMAIL, data, 0.0, files), ACCOUNT).tail
     mail = message_from_bytes(tail.removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n."), policy=policy.default)
     assert mail.get_content_type() == "multipart/mixed"
@@ -32,7 +32,7 @@ def test_files_stand_below_the_body(*, html: bool) -> None:
 )
 def test_names_survive_and_stay_in_their_header(name: str) -> None:
     files = (ContentFile(name, "text/plain", b"x"),)
-    data = {"subject": "Hello", "content": "Hello\n"}
+    data = {"subject": "Hello", "content": "Hello\n", "attachments": [{}]}
     tail = MailTemplate(Content(1, Channel.EMAIL, data, 0.0, files), ACCOUNT).tail
     part = list(message_from_bytes(tail).walk())[-1]
     assert part.get_filename() == name
