@@ -1,5 +1,9 @@
 """The official SDK, unmodified, through everything that is served: what it parses is what its models require."""
 
+import inspect
+from pathlib import Path
+from typing import Any
+
 import pytest
 from appwrite.client import Client
 from appwrite.enums.messaging_provider_type import MessagingProviderType
@@ -31,6 +35,42 @@ def test_providers(client: Client) -> None:
     assert [found.id for found in messaging.list_providers([Query.equal("type", ["email"])]).providers] == ["mail"]
     messaging.delete_provider("mail")
     assert messaging.list_providers().total == 1
+
+
+EMAIL = {"from_email": "news@example.com", "from_name": "News"}
+NUMBER = {"xfrom": "+12065550100"}
+
+KINDS: list[tuple[str, dict[str, Any]]] = [
+    ("apns", {"auth_key": "k", "auth_key_id": "i", "team_id": "t", "bundle_id": "b", "sandbox": True}),
+    ("fcm", {"service_account_json": {"project_id": "demo"}}),
+    ("mailgun", {"api_key": "k", "domain": "example.com", "is_eu_region": True, **EMAIL}),
+    ("msg91", {"template_id": "t", "sender_id": "s", "auth_key": "k"}),
+    ("resend", {"api_key": "k", **EMAIL}),
+    ("sendgrid", {"api_key": "k", **EMAIL}),
+    ("ses", {"access_key": "a", "secret_key": "s", "region": "eu-central-1", **EMAIL}),
+    ("telesign", {"customer_id": "c", "api_key": "k", **NUMBER}),
+    ("textmagic", {"username": "u", "api_key": "k", **NUMBER}),
+    ("twilio", {"account_sid": "a", "auth_token": "t", **NUMBER}),
+    ("vonage", {"api_key": "k", "api_secret": "s", **NUMBER}),
+]
+
+
+@pytest.mark.parametrize(("kind", "complete"), KINDS)
+def test_every_kind_of_provider(client: Client, kind: str, complete: dict[str, Any]) -> None:
+    messaging = Messaging(client)
+    provider = getattr(messaging, f"create_{kind}_provider")("p", "Account", enabled=True, **complete)
+    assert (provider.provider, provider.enabled) == (kind, True)
+    changed = getattr(messaging, f"update_{kind}_provider")("p", name="Renamed", **complete)
+    assert (changed.name, changed.credentials, changed.options) == ("Renamed", provider.credentials, provider.options)
+
+
+def test_the_tour_calls_every_method() -> None:
+    """All of the SDK's, but for the provider that is Appwrite's own service."""
+    tour = Path(__file__).read_text()
+    methods = {name for name, _ in inspect.getmembers(Messaging, inspect.isfunction) if not name.startswith("_")}
+    by_kind = {f"{verb}_{kind}_provider" for kind, _ in KINDS for verb in ("create", "update")}
+    by_hand = {name for name in methods if f".{name}(" in tour}
+    assert methods - by_kind - by_hand == {"create_appwrite_provider", "update_appwrite_provider"}
 
 
 def test_users_targets_topics_and_subscribers(client: Client) -> None:
@@ -76,6 +116,10 @@ def test_messages(client: Client) -> None:
     assert messaging.update_push(draft.id, draft=False).status.value == "processing"
     later = messaging.create_email(ID.unique(), "Later", "On", users=["ada"], scheduled_at="2100-01-01T00:00:00Z")
     assert messaging.update_email(later.id, subject="Sooner").data["subject"] == "Sooner"
+
+    text = messaging.create_sms(ID.unique(), "Hello there", users=["ada"], draft=True)
+    assert messaging.update_sms(text.id, content="Bye").data == {"content": "Bye"}
+    messaging.delete(text.id)
 
     page = messaging.list_messages([Query.order_desc("$createdAt"), Query.limit(2)])
     assert (page.total, [message.id for message in page.messages]) == (3, [later.id, draft.id])
