@@ -84,6 +84,8 @@ _TYPES: dict[int, tuple[str, ...]] = {
         "storage_bucket_already_exists",
         "storage_file_already_exists",
         "document_already_exists",
+        "database_already_exists",
+        "collection_already_exists",
         "message_already_exists",
     ),
     413: ("general_body_too_large",),  # ours

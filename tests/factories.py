@@ -14,7 +14,20 @@ from shared.settings import Settings
 
 ALL_SCOPES = [
     f"{area}.{access}"
-    for area in ("messages", "providers", "topics", "subscribers", "targets", "users", "health", "buckets", "files")
+    for area in (
+        "messages",
+        "providers",
+        "topics",
+        "subscribers",
+        "targets",
+        "users",
+        "health",
+        "buckets",
+        "files",
+        "databases",
+        "collections",
+        "documents",
+    )
     for access in ("read", "write")
 ]
 

@@ -3,6 +3,7 @@
 from api.routes import (
     account,
     contact_imports,
+    databases,
     health,
     logs,
     messages,
@@ -27,6 +28,7 @@ ALL_ROUTES = (
     logs.routes,
     contact_imports.routes,
     storage.routes,
+    databases.routes,
     account.routes,
     health.routes,
 )

@@ -8,8 +8,8 @@ from starlette.responses import PlainTextResponse
 
 from api.errors import VERSION
 from api.kernel import Call, Routes
-from api.schemas.health import HealthModel, QueueModel, QueueParameters, VersionModel
-from shared.db.queries.health import answers, count_waiting_work
+from api.schemas.health import HealthModel, QueueModel, QueueName, QueueParameters, VersionModel
+from shared.db.queries.health import answers, count_interrupted_work, count_waiting_work
 from shared.db.session import hot_transaction
 from shared.errors import RejectedRequest
 
@@ -40,6 +40,23 @@ async def get_queue_messaging(call: Call, wanted: Annotated[QueueParameters, Que
         size = await count_waiting_work(connection)
     if size >= wanted.threshold:
         raise RejectedRequest("health_queue_size_exceeded", f"{size} messages and batches wait.")
+    return QueueModel(size=size)
+
+
+@routes.get(
+    "/v1/health/queue/failed/{name}",
+    scope="health.read",
+    answers=QueueModel,
+    refusals=["health_queue_size_exceeded"],
+)
+async def get_failed_jobs(call: Call, name: QueueName, wanted: Annotated[QueueParameters, Query()]) -> QueueModel:
+    """Only `v1-messaging` is a queue here; what others of these names would do has no jobs that could fail."""
+    size = 0
+    if name == "v1-messaging":
+        async with hot_transaction(call.services.engine) as connection:
+            size = await count_interrupted_work(connection)
+    if size >= wanted.threshold:
+        raise RejectedRequest("health_queue_size_exceeded", f"{size} messages and batches were interrupted.")
     return QueueModel(size=size)
 
 

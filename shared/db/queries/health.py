@@ -17,3 +17,13 @@ async def count_waiting_work(connection: HotConnection) -> int:
     row = await cursor.fetchone()
     assert row is not None
     return int(row[0])
+
+
+async def count_interrupted_work(connection: HotConnection) -> int:
+    """Open work that a worker died on at least once: the nearest there is to failed jobs, for none is ever put away."""
+    cursor = await connection.execute(
+        "SELECT (SELECT count(*) FROM fan_outs WHERE crashes > 0) + (SELECT count(*) FROM batches WHERE crashes > 0)"
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])

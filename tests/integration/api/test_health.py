@@ -89,7 +89,7 @@ def references(node: object) -> Iterator[str]:
 
 def test_the_description_is_complete(running_api: RunningApi) -> None:
     description: dict[str, Any] = fetch(running_api, "/openapi.json").json()
-    assert {"Project", "Key"} == set(description["components"]["securitySchemes"])
+    assert {"Project", "Key", "Session", "JWT"} == set(description["components"]["securitySchemes"])
     operations = [(path, says) for path, methods in description["paths"].items() for says in methods.values()]
     tags = {tag["name"] for tag in description["tags"]}
     assert len({says["operationId"] for _, says in operations}) == len(operations) > 35
@@ -187,3 +187,26 @@ def test_a_fault_of_ours_is_told_to_nobody_outside(caller: Caller) -> None:
 def test_wiring_connects_to_nothing(api_settings: Settings) -> None:
     nowhere = {"database_url": "postgresql://nobody@127.0.0.1:1/none", "broker_url": "redis://127.0.0.1:1/0"}
     assert create_app(api_settings.model_copy(update=nowhere)).title == "Tidings"
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold", "expected"),
+    [
+        ("v1-messaging", 5000, 200),
+        ("v1-messaging", 1, 503),
+        ("v1-mails", 1, 200),
+        ("v1-mails", 0, 503),
+        ("v2-messaging", 1, 400),
+        ("messaging", 1, 400),
+    ],
+)
+def test_failed_jobs(caller: Caller, name: str, threshold: int, expected: int) -> None:
+    run = caller.rows(
+        "INSERT INTO fan_outs (run, project_seq, message_seq, crashes, due_at)"
+        " VALUES (1, %(project)s, 1, 1, 'infinity') ON CONFLICT DO NOTHING RETURNING run"
+    )
+    answer = caller.get(f"/health/queue/failed/{name}", params={"threshold": threshold})
+    caller.rows("DELETE FROM fan_outs WHERE run = 1 RETURNING run")
+    assert run == [(1,)]
+    assert answer.status == expected
+    assert expected != 503 or answer.type == "health_queue_size_exceeded"
