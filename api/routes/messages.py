@@ -27,7 +27,7 @@ from api.schemas.targets import TargetList, TargetModel
 from shared.db.models import Message, MessageProgress
 from shared.db.queries import messages
 from shared.db.queries.audit import record_change
-from shared.db.queries.messages import ShownMessage
+from shared.db.queries.messages import ListedMessage
 from shared.db.queries.search import MESSAGE_TEXT, Words
 from shared.db.queries.targets import list_targets_by_id
 from shared.domain.status import Channel, MessageStatus
@@ -123,7 +123,9 @@ async def list_messages(call: Call, wanted: Annotated[ListParameters, Query()]) 
     selection = select(wanted, ATTRIBUTES, search_in=SEARCH_IN)
     async with call.services.sessions() as session:
         page = await messages.list_messages(session, call.project.seq, selection)
-    return MessageList(total=page.total, messages=[MessageModel.of(ShownMessage(*row)) for row in page.rows])
+    return MessageList(
+        total=page.total, messages=[MessageModel.of_listed(ListedMessage._make(row)) for row in page.rows]
+    )
 
 
 @routes.get(

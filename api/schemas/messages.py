@@ -19,7 +19,8 @@ from api.schemas.values import (
     Subject,
     Text256,
 )
-from shared.db.queries.messages import ShownMessage
+from shared.db.models import Message
+from shared.db.queries.messages import ListedMessage, ShownMessage
 
 Ids = list[PublicId]
 Emails = list[Email]
@@ -192,7 +193,14 @@ class MessageModel(StoredModel):
 
     @classmethod
     def of(cls, shown: ShownMessage) -> "MessageModel":
-        message = shown.message
+        return cls._made_of(shown.message, shown.sent, shown.errors)
+
+    @classmethod
+    def of_listed(cls, listed: ListedMessage) -> "MessageModel":
+        return cls._made_of(listed, listed.sent, listed.errors)
+
+    @classmethod
+    def _made_of(cls, message: Message | ListedMessage, sent: int | None, errors: list[str] | None) -> "MessageModel":
         return cls.model_validate(
             {
                 "id": message.id,
@@ -204,8 +212,8 @@ class MessageModel(StoredModel):
                 "targets": message.targets,
                 "scheduled_at": message.scheduled_at,
                 "delivered_at": message.delivered_at,
-                "delivery_errors": shown.errors or [],
-                "delivered_total": shown.sent or 0,
+                "delivery_errors": errors or [],
+                "delivered_total": sent or 0,
                 "data": message.data,
                 "status": message.status,
             }

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect
 
 from shared.db.models import Message, Subscriber, Topic, User
 from shared.db.queries.lists import AnySelect
-from shared.db.queries.messages import select_shown
+from shared.db.queries.messages import select_listed
 from shared.db.queries.search import MESSAGE_TEXT, TOPIC_TEXT, USER_TEXT, MemberIds, Words
 from shared.db.queries.subscribers import select_memberships
 from shared.ids import ProjectSeq
@@ -105,7 +105,7 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("search", ["12345", "1234", "nobody 19999", '"number 777"', "absent"])
 @pytest.mark.parametrize(("model", "text"), [(Message, MESSAGE_TEXT), (Topic, TOPIC_TEXT), (User, USER_TEXT)])
 def test_words_are_looked_up(connection: Connection, filled: Factory, model: Any, text: str, search: str) -> None:
-    listed = select_shown(ProjectSeq(filled.project_seq)) if model is Message else select(model)
+    listed = select_listed(ProjectSeq(filled.project_seq)) if model is Message else select(model)
     listed = listed.where(model.project_seq == filled.project_seq)
     found = listed.where(Words(text, {}).condition(search)).order_by(model.seq).limit(25)
 
@@ -130,11 +130,11 @@ def test_members_are_found_by_their_ids(connection: Connection, filled: Factory,
 def test_a_page_of_messages_costs_the_same_wherever_it_starts(
     connection: Connection, filled: Factory, beyond: int
 ) -> None:
-    page = select_shown(ProjectSeq(filled.project_seq)).where(Message.seq > beyond).order_by(Message.seq).limit(25)
+    page = select_listed(ProjectSeq(filled.project_seq)).where(Message.seq > beyond).order_by(Message.seq).limit(25)
     blocks, scanned = blocks_and_scans(connection, page)
     assert (blocks < BLOCKS, scanned - {"message_progress"}) == (True, set())
 
-    newest = select_shown(ProjectSeq(filled.project_seq)).order_by(Message.seq.desc()).limit(25)
+    newest = select_listed(ProjectSeq(filled.project_seq)).order_by(Message.seq.desc()).limit(25)
     assert blocks_and_scans(connection, newest)[0] < BLOCKS
 
 
