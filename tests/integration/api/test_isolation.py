@@ -31,7 +31,11 @@ BODY = {
     "identifier": "token-2",
     "email": "ada@example.com",
     "name": "New",
+    "collectionId": "new",
     "documentId": "new",
+    "collectionId": "new",
+    "key": "title",
+    "size": 10,
     "data": {"a": 1},
 }
 
