@@ -8,8 +8,8 @@ FastAPI's own path costs 290.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import structlog
@@ -151,6 +151,8 @@ class Upload:
 
     media_type: str
     max_bytes: int
+    fields: Mapping[str, Any] = field(default_factory=dict)  # of a form, as JSON schemas, for the documentation
+    required: tuple[str, ...] = ()
 
 
 class Endpoint(APIRoute):
@@ -356,7 +358,8 @@ def _openapi_extra(scopes: Sequence[str], upload: Upload | None) -> dict[str, An
     if scopes:
         extra = {"x-scope": " | ".join(scopes), "security": _security(frozenset(scopes))}
     if upload:
-        content = {upload.media_type: {"schema": {"type": "string"}}}
+        form = {"type": "object", "properties": dict(upload.fields), "required": list(upload.required)}
+        content = {upload.media_type: {"schema": form if upload.fields else {"type": "string"}}}
         extra["requestBody"] = {"required": True, "content": content}
     return extra
 

@@ -36,6 +36,12 @@ routes = Routes("storage")
 UPLOAD_BYTES = 64 * 1024 * 1024
 """Largest request: clients cut files at 5 MiB, but a plain form may bring more."""
 
+FORM = {
+    "fileId": {"type": "string", "title": "File id", "description": "Your own id, or `unique()` to have one made"},
+    "file": {"type": "string", "title": "File", "format": "binary"},
+    "permissions[]": {"type": "array", "title": "Permissions", "items": {"type": "string"}},
+}
+
 BUCKET_ATTRIBUTES = {
     **stored_attributes(Bucket),
     "enabled": Attribute(Bucket.enabled, Kind.BOOLEAN),
@@ -177,7 +183,7 @@ async def list_files(call: Call, bucket_id: BucketId, wanted: Annotated[ListPara
         "storage_invalid_appwrite_id",
         "storage_file_already_exists",
     ],
-    upload=Upload("multipart/form-data", UPLOAD_BYTES),
+    upload=Upload("multipart/form-data", UPLOAD_BYTES, FORM, required=("fileId", "file")),
     limit=RateLimit(60, 60, by=("address", "user", "chunk")),
 )
 async def create_file(call: Call, bucket_id: BucketId) -> FileModel:
