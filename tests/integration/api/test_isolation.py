@@ -33,7 +33,6 @@ BODY = {
     "name": "New",
     "collectionId": "new",
     "documentId": "new",
-    "collectionId": "new",
     "key": "title",
     "size": 10,
     "data": {"a": 1},
