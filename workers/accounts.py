@@ -67,10 +67,12 @@ class OpenAccount:
     rate: Rate | None = None  # None: not limited
     held_until: float = 0.0  # monotonic: throttled as a whole, or at fault
     is_faulty: bool = False
+    fault_reason: str = ""  # what it answered last, if that was a fault; is_faulty alone may be another process's word
     refusals: int = 0  # of the provider as a whole, since it last accepted anything
 
     def note_acceptance(self) -> None:
         self.is_faulty = False
+        self.fault_reason = ""
         self.refusals = 0
 
     def observe(self, outcome: Outcome, fault_retry_seconds: float) -> None:
@@ -85,6 +87,7 @@ class OpenAccount:
                 self.pace.note(answers=0, refusals=1)
             case AccountFault():
                 self.is_faulty = True
+                self.fault_reason = outcome.reason
                 self.held_until = time.monotonic() + fault_retry_seconds
 
     @property

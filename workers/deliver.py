@@ -14,6 +14,7 @@ from shared import metrics
 from shared.db.queries.finish import NO_PROVIDER
 from shared.domain.clock import DatabaseClock
 from shared.domain.outcome import Accepted, AccountFault, Outcome, Retry, Unknown
+from shared.domain.retry import RetryPolicy
 from shared.domain.status import DeliveryState
 from shared.errors import ConfigurationError, StaleClaim
 from shared.providers.contract import SendRequest
@@ -38,15 +39,15 @@ class Deliverer:
         recorder: Recorder,
         accounts: Accounts,
         clock: DatabaseClock,
+        policy: RetryPolicy,
         provider_timeout_seconds: Callable[[str], float],
-        fault_retry_seconds: float,
     ) -> None:
         self._window = window
         self._recorder = recorder
         self._accounts = accounts
         self._clock = clock
+        self._policy = policy
         self._provider_timeout_seconds = provider_timeout_seconds
-        self._fault_retry_seconds = fault_retry_seconds
 
     async def deliver(self, batch: OpenBatch) -> None:
         """Send what is not marked yet and see the batch closed or given back. Never raises StaleClaim."""
@@ -59,6 +60,10 @@ class Deliverer:
                 await self._send_all(batch)
         except StaleClaim:
             log.info("claim lost", batch_seq=batch.claimed.seq, run=batch.claimed.run)
+        except BaseException:
+            # a bug, or a cancelled slice: the lease is to run out, so that the sweep applies the unknown rule
+            self._recorder.let_go(batch)
+            raise
 
     def _ending_of(self, batch: OpenBatch) -> Ended | Rebound | None:
         """Why nothing of this batch is sent under this claim, if so."""
@@ -72,7 +77,7 @@ class Deliverer:
             return Ended(DeliveryState.FAILED, batch.fault)
         return None
 
-    async def _end_all(self, batch: OpenBatch, ending: Ended | Rebound) -> None:
+    async def _end_all(self, batch: OpenBatch, ending: Ended | Rebound | AccountFault) -> None:
         """End every recipient that is left without asking a provider, in one commit."""
         left = batch.claimed.targets[batch.attempted_to :]
         batch.mark_to = len(batch.claimed.targets)
@@ -87,7 +92,10 @@ class Deliverer:
         try:
             account = self._accounts.get(batch.provider)
         except ConfigurationError as error:
-            await self._give_back(batch, error.message)
+            # this process cannot read the account's credentials: the recipients wait, and the reason is told
+            provider_seq = batch.claimed.provider_seq
+            log.error("account unusable here", provider_seq=provider_seq, reason=error.message)  # noqa: TRY400  # it is no bug
+            await self._end_all(batch, AccountFault(error.message))
             return
         groups: set[asyncio.Task[None]] = set()
         try:
@@ -102,10 +110,18 @@ class Deliverer:
             for group in groups:
                 group.cancel()
             raise
-        if batch.unmarked:
-            await self._give_back_unsent(batch, account)
-        else:
+        if not batch.unmarked:
             await self._recorder.close(batch)
+        elif account.fault_reason and self._is_out_of_patience(batch):
+            await self._end_all(batch, AccountFault(account.fault_reason))
+        else:
+            await self._give_back_unsent(batch, account)
+
+    def _is_out_of_patience(self, batch: OpenBatch) -> bool:
+        """Whether a fault of the account ends the waiting; else one recipient at a time would find that out."""
+        since = batch.claimed.waiting_since
+        patience_seconds = self._policy.account_fault_patience_seconds
+        return since is not None and (self._clock.now() - since).total_seconds() >= patience_seconds
 
     async def _send_next(self, batch: OpenBatch, account: OpenAccount, groups: set[asyncio.Task[None]]) -> None:
         """Take slots, mark that many recipients, and send them while the next ones are being marked."""
@@ -180,7 +196,7 @@ class Deliverer:
                 if isinstance(outcome, Accepted):
                     account.note_acceptance()
                 else:
-                    account.observe(outcome, self._fault_retry_seconds)
+                    account.observe(outcome, self._policy.account_fault_retry_seconds)
                 add(batch, (seqs[index], requests[index].identifier, outcome))
         except Exception as error:
             # a bug in an adapter must not lose recipients: they count as unknown, which they are
@@ -204,14 +220,3 @@ class Deliverer:
         if account.is_faulty:
             batch.waiting_since = batch.claimed.waiting_since or now
         await self._recorder.release(batch)
-
-    async def _give_back(self, batch: OpenBatch, reason: str) -> None:
-        """This process cannot read the account's credentials: let the recipients wait, and say why."""
-        log.error("account unusable here", provider_seq=batch.claimed.provider_seq, reason=reason)
-        left = batch.claimed.targets[batch.attempted_to :]
-        batch.mark_to = len(batch.claimed.targets)
-        self._window.charge(batch.queue, len(left))
-        for target_seq in left:
-            target = batch.targets.get(target_seq)
-            self._recorder.add(batch, (target_seq, target.identifier if target else "", AccountFault(reason)))
-        await self._recorder.close(batch)

@@ -96,8 +96,8 @@ class WorkerProcess:
             recorder=self._recorder,
             accounts=self._accounts,
             clock=clock,
+            policy=policy,
             provider_timeout_seconds=self._provider_timeout_seconds,
-            fault_retry_seconds=policy.account_fault_retry_seconds,
         )
         self._drain = Drain(
             engine=self._engine,

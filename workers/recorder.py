@@ -75,6 +75,10 @@ class Recorder:
         """Keep the batch's lease renewed until it is closed, released or lost."""
         self._held[batch.claimed.seq] = batch
 
+    def let_go(self, batch: OpenBatch) -> None:
+        """Renew its lease no more. What it has gathered is still written, if the token holds so long."""
+        self._held.pop(batch.claimed.seq, None)
+
     async def mark(self, batch: OpenBatch, mark_to: int) -> None:
         """Commit that `targets[:mark_to]` may be sent from now on. Raises StaleClaim when the batch is lost."""
         batch.mark_to = mark_to

@@ -1,0 +1,120 @@
+"""A worker's parts on one event loop, with a provider whose answers a test decides."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from shared.db.secrets import open_secret_box
+from shared.domain.clock import DatabaseClock
+from shared.domain.outcome import Accepted, Outcome, UnknownRule
+from shared.domain.retry import RetryPolicy
+from shared.domain.status import Channel
+from shared.providers.contract import Account, Adapter, Content, SendRequest
+from tests.integration.pipeline.conftest import LEASE_SECONDS, QUEUE, Bench
+from tests.unit.workers.batches import POLICY
+from workers.accounts import Accounts
+from workers.batch import OpenBatch
+from workers.claim import Claimer
+from workers.deliver import Deliverer
+from workers.recorder import Recorder
+from workers.window import Window
+
+PROVIDER_TIMEOUT_SECONDS = 0.05
+
+
+def accept(_request: SendRequest) -> Outcome:
+    return Accepted("id")
+
+
+@dataclass(slots=True)
+class Provider:
+    """Answers each request by `answer`, once `may_answer` is set."""
+
+    kind: ClassVar[str] = "fcm"
+    channel: ClassVar[Channel] = Channel.PUSH
+    largest_batch: ClassVar[int] = 10
+    batch_size: ClassVar[int] = 10
+    unknown_rule: ClassVar[UnknownRule] = UnknownRule.RESEND
+    has_receipts: ClassVar[bool] = False
+
+    answer: Callable[[SendRequest], Outcome] = accept
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    is_called: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: list[str] = field(default_factory=list)  # addresses, in the order they were handed over
+
+    @property
+    def in_flight_limit(self) -> int:
+        return 8
+
+    async def send(self, _content: Content, requests: Sequence[SendRequest]) -> AsyncIterator[tuple[int, Outcome]]:
+        self.asked += [request.identifier for request in requests]
+        self.is_called.set()
+        await self.may_answer.wait()
+        for index, request in enumerate(requests):
+            yield index, self.answer(request)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass(slots=True)
+class Worker:
+    bench: Bench
+    window: Window
+    recorder: Recorder
+    claimer: Claimer
+    deliverer: Deliverer
+
+    async def claim(self, *, turns: int = 8) -> list[OpenBatch]:
+        return await self.claimer.claim(QUEUE, turns=turns)
+
+    async def deliver_due(self) -> None:
+        """All that is due, side by side, until nothing is."""
+        while batches := await self.claim():
+            async with asyncio.TaskGroup() as group:
+                for batch in batches:
+                    group.create_task(self.deliverer.deliver(batch))
+
+    def slots_out(self) -> int:
+        return self.window._taken_in_all
+
+    async def come_to_rest(self) -> None:
+        """Until every slot is back: whoever lost a claim does not wait for the last results to be thrown away."""
+        async with asyncio.timeout(2):
+            while self.slots_out():  # noqa: ASYNC110  # the window tells nobody
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def working(
+    bench: Bench,
+    provider: Provider,
+    *,
+    make: Callable[[str, Account, bool], Adapter] | None = None,
+    policy: RetryPolicy = POLICY,
+    lease_seconds: float = LEASE_SECONDS,
+) -> AsyncIterator[Worker]:
+    """`provider` answers for every account, unless `make` says otherwise."""
+    clock, window = DatabaseClock(), Window(60)
+    recorder = Recorder(bench.engine, window, clock, policy, lease_seconds=lease_seconds)
+    accounts = Accounts(
+        open_secret_box(bench.settings),
+        window,
+        make or (lambda _kind, _account, _is_live: provider),
+        lambda _provider: None,
+    )
+    deliverer = Deliverer(
+        window=window,
+        recorder=recorder,
+        accounts=accounts,
+        clock=clock,
+        policy=policy,
+        provider_timeout_seconds=lambda _kind: PROVIDER_TIMEOUT_SECONDS,
+    )
+    recorder.start()
+    try:
+        yield Worker(bench, window, recorder, Claimer(bench.engine, clock, lease_seconds=lease_seconds), deliverer)
+    finally:
+        await recorder.stop()
