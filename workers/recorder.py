@@ -61,6 +61,8 @@ class Recorder:
         self._dirty: dict[OpenBatch, None] = {}  # an ordered set
         self._has_dirty = asyncio.Event()
         self._held: dict[int, OpenBatch] = {}  # batches under our lease; key: seq
+        # recording and renewing lock the same rows in different orders: one at a time, or they wait for each other
+        self._writing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -145,7 +147,7 @@ class Recorder:
         is_doubtful = False
         while True:
             try:
-                async with hot_transaction(self._engine) as connection:
+                async with self._writing, hot_transaction(self._engine) as connection:
                     if is_doubtful and await was_recorded(connection, recording):
                         return Recorded(set(), 0)
                     return await record(connection, recording, lease_seconds=self._lease_seconds)
@@ -192,7 +194,7 @@ class Recorder:
                 continue
             began = time.monotonic()
             try:
-                async with hot_transaction(self._engine) as connection:
+                async with self._writing, hot_transaction(self._engine) as connection:
                     renewed = await renew_leases(
                         connection,
                         [(batch.claimed.seq, batch.claimed.token) for batch in held],

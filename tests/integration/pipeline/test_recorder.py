@@ -1,0 +1,92 @@
+"""The one writer of a process: it neither loses what it was told nor gets in its own way."""
+
+import asyncio
+
+import psycopg
+import pytest
+from structlog.testing import capture_logs
+
+from shared.domain.outcome import Accepted
+from tests.conftest import Engines
+from tests.integration.pipeline.conftest import Bench
+from tests.integration.pipeline.worker import Provider, Worker, working
+from workers.batch import OpenBatch
+
+
+async def _finish(worker: Worker, batch: OpenBatch) -> None:
+    """Everybody accepted: outcomes and closing with the next commit."""
+    worker.recorder.hold(batch)
+    batch.mark_to = len(batch.claimed.targets)
+    worker.window.charge(batch.queue, len(batch.claimed.targets))
+    for target in batch.claimed.targets:
+        worker.recorder.add(batch, (target, "", Accepted()))
+    await worker.recorder.close(batch)
+
+
+async def test_renewing_leases_does_not_lock_itself_out_with_outcomes(bench: Bench) -> None:
+    await bench.planned_campaign(2, batch_size=1)
+    async with working(bench, Provider(), lease_seconds=3.0) as worker:
+        closing = (await worker.claim(turns=1))[0]
+        kept = (await worker.claim(turns=1))[0]
+        # a neighbour's lock makes the renewal of both and then the recording of both wait in line
+        with bench.factory.connect() as connection, connection.transaction():
+            connection.execute("SELECT FROM batches WHERE seq = %s FOR UPDATE", [closing.claimed.seq])
+            worker.recorder.hold(closing)
+            worker.recorder.hold(kept)
+            await bench.wait_for_a_blocked_statement()  # the renewal, after a third of the lease
+            recording = asyncio.gather(worker.recorder.mark(kept, 1), _finish(worker, closing))
+            await asyncio.sleep(0.1)
+        with capture_logs() as logs:
+            await recording
+
+    assert logs == []
+    assert bench.ask("SELECT seq, attempted_to FROM batches") == [(kept.claimed.seq, 1)]
+
+
+async def test_outcomes_survive_a_connection_that_is_lost_while_they_are_written(bench: Bench) -> None:
+    run = await bench.planned_campaign(3)
+    async with working(bench, Provider()) as worker:
+        (batch,) = await worker.claim()
+        with bench.factory.connect() as connection, connection.transaction():
+            connection.execute("SELECT FROM message_progress FOR UPDATE")
+            done = asyncio.create_task(_finish(worker, batch))
+            await bench.wait_for_a_blocked_statement()
+            bench.do(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        await done
+
+        assert worker.slots_out() == 0
+    assert bench.states(run) == {"sent": 3}
+    assert bench.progress(run, "sent, batches_left") == (3, 0)
+
+
+async def test_outcomes_wait_as_long_as_the_database_is_away(bench: Bench, engines: Engines) -> None:
+    run = await bench.planned_campaign(3)
+    name = bench.ask("SELECT current_database()")[0][0]
+    async with working(bench, Provider()) as worker:
+        (batch,) = await worker.claim()
+        with psycopg.connect(engines.postgres.url_of("postgres"), autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            done = asyncio.create_task(_finish(worker, batch))
+            await asyncio.sleep(0.6)
+            assert not done.done()
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+        await done
+
+    assert bench.states(run) == {"sent": 3}
+
+
+async def test_batches_whose_recording_fails_for_good_are_left_to_the_sweep(bench: Bench) -> None:
+    run = await bench.planned_campaign(2, batch_size=1)
+    async with working(bench, Provider()) as worker:
+        broken, whole = [(await worker.claim(turns=1))[0] for _ in range(2)]
+        broken.claimed.targets[0] = 2**70  # no row takes this
+        with pytest.raises(psycopg.DataError):
+            await _finish(worker, broken)
+        await _finish(worker, whole)
+
+        assert worker.slots_out() == 0
+    assert bench.states(run) == {"sent": 1, "queued": 1}
