@@ -5,7 +5,6 @@ import threading
 from concurrent.futures import Future
 from typing import Any
 
-import structlog
 import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -30,7 +29,8 @@ from workers.recorder import Recorder
 from workers.tokens import PostgresTokenStore
 from workers.window import Window
 
-log = structlog.get_logger()
+LONGEST_CANCEL_SECONDS = 10.0
+"""Between soft and hard time limit: a cancelled slice still records what is in flight."""
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:
@@ -71,11 +71,20 @@ class WorkerProcess:
 
     def serve_slice(self) -> None:
         """Run one drain slice from the task's thread; on a time limit the slice is cancelled and awaited."""
-        future = self._call(self._drain.serve())
+        is_over = threading.Event()
+
+        async def serve() -> None:
+            try:
+                await self._drain.serve()
+            finally:
+                is_over.set()
+
+        future = self._call(serve())
         try:
             future.result()
         except BaseException:
             future.cancel()
+            is_over.wait(LONGEST_CANCEL_SECONDS)  # the future itself is cancelled at once, whatever the slice does
             raise
 
     def _call(self, coroutine: Any) -> "Future[Any]":
