@@ -1,7 +1,9 @@
 """A worker process: its loop runs between tasks, and a task that is cut short leaves nothing running."""
 
 import asyncio
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -32,13 +34,14 @@ def _time_limit(seconds: float) -> Iterator[None]:
     def end(_signal: int, _frame: FrameType | None) -> None:
         raise TimeIsUp
 
-    earlier = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    earlier = signal.signal(signal.SIGUSR1, end)
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, earlier)
+        timer.cancel()
+        signal.signal(signal.SIGUSR1, earlier)
 
 
 def test_a_slice_without_work_ends_at_once(process: WorkerProcess) -> None:
