@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.cli.connection import read_connection
 from shared.cli.local_roles import scheduler_role, worker_role
 from shared.cli.system import Plan, System
 from shared.cli.verdict import Verdict, judge
@@ -28,7 +29,9 @@ VARIABLES = {
     "TIDINGS_SMTP_FINAL_TIMEOUT_SECONDS": "1.5",
     "TIDINGS_RETRY_BASE_SECONDS": "0.2",
     "TIDINGS_SWEEP_INTERVAL_SECONDS": "0.5",
-    "TIDINGS_STALE_DUE_SECONDS": "1",
+    "TIDINGS_STALE_DUE_SECONDS": "0.3",
+    "TIDINGS_ACCOUNT_FAULT_PATIENCE_SECONDS": "20",
+    "TIDINGS_ACCOUNT_FAULT_RETRY_SECONDS": "0.5",
     "TIDINGS_LOG_LEVEL": "info",
 }
 
@@ -41,6 +44,13 @@ class Installation:
     @property
     def record(self) -> Path:
         return self.system.directory.path / "simulator" / "record.jsonl"
+
+    @property
+    def endpoint(self) -> str:
+        """Of the API: http://127.0.0.1:PORT/v1"""
+        connection = read_connection(self.system.directory.path)
+        assert connection is not None
+        return connection.endpoint
 
     def set_faults(self, **profiles: dict[str, object]) -> None:
         """Replace the simulator's fault profiles, by provider."""
