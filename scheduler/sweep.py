@@ -3,7 +3,6 @@
 import time
 
 import structlog
-from shared.providers.registry import adapter_facts
 
 from scheduler.context import TickContext
 from shared import metrics
@@ -12,6 +11,7 @@ from shared.db.queries.recover import recover_expired_batches
 from shared.db.session import hot_transaction
 from shared.domain.outcome import UnknownRule
 from shared.domain.queues import DELIVERY_QUEUES, FAN_OUT_QUEUE
+from shared.providers.registry import adapter_facts
 
 RECOVERED_AT_ONCE = 50
 RINGS_PER_QUEUE = 4
