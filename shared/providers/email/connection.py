@@ -283,12 +283,10 @@ class SmtpConnection(asyncio.Protocol):
     def _may_give_back(self, mail: Mail) -> bool:
         """A server may close any kept connection, as mails end or while it idles: no fault, and no attempt of the mail.
 
-        Once only, so that a server that takes connections and no mail is told apart.
+        Each time uses up a connection that was good for something, and a mail waits no longer than its flow allows. A
+        server that takes connections and no mail is told apart by connections that never carried one.
         """
-        if not self._is_kept or mail.was_given_back or mail.flow.is_abandoned:
-            return False
-        mail.was_given_back = True
-        return True
+        return self._is_kept and not mail.flow.is_abandoned
 
     # Time
 

@@ -18,7 +18,6 @@ class Mail:
     tail: bytes  # what it shares with other copies, to the dot
     flow: "Flow[Mail, Outcome]" = field(init=False)  # where its outcome goes; known when it is taken from there
     index: int = field(init=False)
-    was_given_back: bool = False  # has met one connection that the server closed before it began
 
     @property
     def needs_utf8(self) -> bool:
