@@ -107,7 +107,7 @@ def _is_outage(error: Exception) -> bool:
     import psycopg  # noqa: PLC0415  # only to name an error
     import sqlalchemy.exc  # noqa: PLC0415
 
-    return isinstance(error, psycopg.OperationalError | sqlalchemy.exc.OperationalError | TimeoutError)
+    return isinstance(error, psycopg.OperationalError | sqlalchemy.exc.OperationalError | sqlalchemy.exc.TimeoutError)
 
 
 def scheduler_class(ticker: Ticker) -> type[beat.Scheduler]:

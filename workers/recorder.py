@@ -25,7 +25,12 @@ COMMIT_INTERVAL_SECONDS = 0.02
 
 RECONNECT_SECONDS = 0.25
 
-DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, sqlalchemy.exc.OperationalError, TimeoutError)
+DATABASE_AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.TimeoutError,  # every pooled connection was busy for too long
+)
 """What a restarting, unreachable or overloaded Postgres raises."""
 
 log = structlog.get_logger()

@@ -1,11 +1,14 @@
 """The one writer of a process: it neither loses what it was told nor gets in its own way."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import psycopg
 import pytest
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 from structlog.testing import capture_logs
 
+from shared.db.session import hot_transaction
 from shared.domain.outcome import Accepted
 from tests.conftest import Engines
 from tests.integration.pipeline.conftest import Bench
@@ -90,3 +93,21 @@ async def test_batches_whose_recording_fails_for_good_are_left_to_the_sweep(benc
 
         assert worker.slots_out() == 0
     assert bench.states(run) == {"sent": 1, "queued": 1}
+
+
+async def test_outcomes_wait_for_a_connection_as_long_as_the_pool_has_none(bench: Bench) -> None:
+    run = await bench.planned_campaign(3)
+    pool = bench.engine.sync_engine.pool
+    assert isinstance(pool, AsyncAdaptedQueuePool)
+    async with working(bench, Provider()) as worker, AsyncExitStack() as others:
+        (batch,) = await worker.claim()
+        pool._timeout = 0.2
+        for _ in range(pool.size()):
+            await others.enter_async_context(hot_transaction(bench.engine))
+        done = asyncio.create_task(_finish(worker, batch))
+        await asyncio.sleep(0.5)
+        assert not done.done()
+        await others.aclose()
+        await done
+
+    assert bench.states(run) == {"sent": 3}
