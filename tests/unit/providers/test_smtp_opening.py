@@ -233,7 +233,8 @@ async def test_no_more_connections_than_mails(certificates: Certificates) -> Non
         await send(2)
         await send(2)
 
-    assert server.connections == 2
+    # the first connection may have carried both before the second was through
+    assert 1 <= server.connections <= 2
 
 
 async def test_a_connection_is_replaced_after_its_share_of_mails(certificates: Certificates) -> None:
