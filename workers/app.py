@@ -14,6 +14,7 @@ from shared.logging import configure_logging
 from shared.queue.broker import DRAIN_TASK, create_celery
 from shared.settings import Settings
 from workers.process import WorkerProcess
+from workers.recorder import DATABASE_AWAY
 
 PR_SET_PDEATHSIG = 1
 
@@ -48,7 +49,11 @@ def create_worker_app(settings: Settings, queues: tuple[str, ...]) -> Celery:
     def drain(queue: str) -> None:
         """Someone says that `queue` holds due work. Safe to repeat, lose or delay: the claim decides."""
         structlog.contextvars.bind_contextvars(rung=queue)
-        opened[0].serve_slice()
+        try:
+            opened[0].serve_slice()
+        except DATABASE_AWAY as error:
+            # an outage, not a bug: what is due is rung again by the sweep
+            log.warning("slice ended, the database is away", error=type(error).__name__)
 
     return celery
 
