@@ -45,6 +45,20 @@ class Settings(BaseSettings):
     rate_limits: bool = Field(True, description="whether users' and guests' calls to rate-limited routes are counted")
     session_seconds: float = Field(31_536_000.0, gt=0, description="how long a user's session lasts")
     max_file_bytes: int = Field(100 * 1024 * 1024, gt=0, description="largest file that a bucket may allow")
+    files_url: str | None = Field(
+        None, description="s3://bucket/prefix: files are kept in S3-compatible storage; none: in Postgres"
+    )
+    files_endpoint: str | None = Field(
+        None, description="address of that storage, such as http://minio:9000; none: Amazon's"
+    )
+    files_region: str = Field("us-east-1", description="region of that storage")
+    files_access_key: SecretStr | None = Field(
+        None, description="access key for that storage; none: the one that the machine's role or AWS_* variables give"
+    )
+    files_secret_key: SecretStr | None = Field(None, description="secret key that belongs to it")
+    upload_retention_seconds: float = Field(
+        86_400.0, gt=0, description="how long an upload may stand still before what there is of it is removed"
+    )
     key_cache_seconds: float = Field(5.0, description="how long a revoked API key may still be honoured")
     metrics_port: int | None = Field(
         None,

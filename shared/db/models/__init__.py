@@ -5,7 +5,7 @@ from shared.db.models.batch import Batch
 from shared.db.models.contact_import import ContactImport, ContactImportFault, ContactImportRow
 from shared.db.models.delivery import Attempt, Delivery
 from shared.db.models.document import Collection, Document, DocumentDatabase
-from shared.db.models.file import Bucket, FileChunk, StoredFile
+from shared.db.models.file import Bucket, FileChunk, LooseObject, StoredFile
 from shared.db.models.installation import Installation, Tick
 from shared.db.models.message import FanOut, Message, MessageProgress
 from shared.db.models.project import ApiKey, Project
@@ -31,6 +31,7 @@ __all__ = [
     "FanOut",
     "FileChunk",
     "Installation",
+    "LooseObject",
     "Message",
     "MessageProgress",
     "Project",

@@ -1,6 +1,18 @@
 """Stored files: buckets, files, and their content in pieces that every process can read."""
 
-from sqlalchemy import BigInteger, ForeignKey, Integer, LargeBinary, PrimaryKeyConstraint, UniqueConstraint, text
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db.base import Base, CreatedAt, ProjectRef, Seq, UpdatedAt
@@ -32,7 +44,10 @@ class StoredFile(Base):
     """Complete when as many chunks are uploaded as there are; its content never changes after that."""
 
     __tablename__ = "files"
-    __table_args__ = (UniqueConstraint("bucket_seq", "id"),)
+    __table_args__ = (
+        UniqueConstraint("bucket_seq", "id"),
+        Index("files_incomplete_idx", "updated_at", postgresql_where=text("chunks_uploaded < chunks_total")),
+    )
 
     seq: Mapped[Seq]
     project_seq: Mapped[ProjectRef] = mapped_column(ForeignKey("projects.seq", ondelete="CASCADE"))
@@ -51,9 +66,25 @@ class StoredFile(Base):
 
 
 class FileChunk(Base):
+    """Its content, or the key of the object that holds it. Either stays where it is: the setting is for new ones."""
+
     __tablename__ = "file_chunks"
-    __table_args__ = (PrimaryKeyConstraint("file_seq", "number"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("file_seq", "number"),
+        CheckConstraint("(content IS NULL) <> (object_key IS NULL)", name="place"),
+    )
 
     file_seq: Mapped[int] = mapped_column(BigInteger, ForeignKey("files.seq", ondelete="CASCADE"))
     number: Mapped[int] = mapped_column(Integer, autoincrement=False)  # from 0; all but the last are equally long
-    content: Mapped[bytes] = mapped_column(LargeBinary)
+    content: Mapped[bytes | None] = mapped_column(LargeBinary)
+    object_key: Mapped[str | None]
+
+
+class LooseObject(Base):
+    """An object that no chunk refers to: not yet, or no more. The scheduler removes it when it is due."""
+
+    __tablename__ = "loose_objects"
+    __table_args__ = (Index("loose_objects_due_idx", "due_at"),)
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    due_at: Mapped[datetime]

@@ -14,6 +14,7 @@ class User(Base):
         UniqueConstraint("project_seq", "id"),
         Index("users_email_key", "project_seq", "email", unique=True, postgresql_where=text("email <> ''")),
         Index("users_phone_key", "project_seq", "phone", unique=True, postgresql_where=text("phone <> ''")),
+        Index("users_deleted_idx", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
     )
 
     seq: Mapped[Seq]
@@ -29,5 +30,6 @@ class User(Base):
     email_verified: Mapped[bool] = mapped_column(server_default=text("false"))
     phone_verified: Mapped[bool] = mapped_column(server_default=text("false"))
     password_updated_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]  # last page of a deletion that takes several; the row goes with the last one
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]

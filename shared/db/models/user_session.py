@@ -10,7 +10,11 @@ from shared.db.base import Base, CreatedAt, ProjectRef, Seq, UpdatedAt
 
 class UserSession(Base):
     __tablename__ = "user_sessions"
-    __table_args__ = (UniqueConstraint("project_seq", "id"), Index("user_sessions_user_idx", "user_seq"))
+    __table_args__ = (
+        UniqueConstraint("project_seq", "id"),
+        Index("user_sessions_user_idx", "user_seq"),
+        Index("user_sessions_expires_idx", "expires_at"),
+    )
 
     seq: Mapped[Seq]
     project_seq: Mapped[ProjectRef] = mapped_column(ForeignKey("projects.seq", ondelete="CASCADE"))
