@@ -1,13 +1,15 @@
 """The roles as one machine runs them: where each listens, when it is ready, how long it may take to stop."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from deploy.embedded import choose_port, choose_ports
 from shared.cli.supervisor import Role, answers_ok
+from shared.domain.queues import PROVIDER_KINDS
 from shared.settings import Settings
+from shared.simulator.simulator import Ports
 
 LOOPBACK = "127.0.0.1"
 
@@ -19,23 +21,21 @@ SPARE_SECONDS = 5.0
 class Simulation:
     """Where the running simulator listens."""
 
-    smtp: str
-    fcm: str
+    endpoints: Mapping[str, str]  # provider kind -> where it is simulated
     inbox: str
     ca_file: str
 
     def variables(self) -> dict[str, str]:
         """What sends all provider traffic there."""
         return {
-            "TIDINGS_ENDPOINT_SMTP": self.smtp,
-            "TIDINGS_ENDPOINT_FCM": self.fcm,
+            **{f"TIDINGS_ENDPOINT_{kind.upper()}": where for kind, where in self.endpoints.items()},
             "TIDINGS_CA_FILE": self.ca_file,
         }
 
 
 def simulator_role(directory: Path) -> Role:
     """Its ports are fixed before it starts, so that workers find it again when it is started again."""
-    smtp, smtps, fcm, http = choose_ports(4)
+    names = [field.name for field in fields(Ports)]
     ready_file = directory / "simulator.json"
     ready_file.unlink(missing_ok=True)  # a killed one leaves it
     return Role(
@@ -43,10 +43,7 @@ def simulator_role(directory: Path) -> Role:
         "shared.simulator",
         (
             f"--dir={directory}",
-            f"--smtp-port={smtp}",
-            f"--smtps-port={smtps}",
-            f"--fcm-port={fcm}",
-            f"--http-port={http}",
+            *(f"--{name}-port={port}" for name, port in zip(names, choose_ports(len(names)), strict=True)),
         ),
         is_ready=ready_file.exists,
         grace_seconds=5.0,
@@ -56,7 +53,8 @@ def simulator_role(directory: Path) -> Role:
 def read_simulation(directory: Path) -> Simulation:
     """Call it once the simulator is ready."""
     said = json.loads((directory / "simulator.json").read_text())
-    return Simulation(smtp=said["smtp"], fcm=said["fcm"], inbox=said["http"], ca_file=said["ca_file"])
+    endpoints = {kind: said[kind] for kind in PROVIDER_KINDS if kind in said}
+    return Simulation(endpoints, inbox=said["http"], ca_file=said["ca_file"])
 
 
 def api_role(host: str, port: int) -> Role:

@@ -50,6 +50,8 @@ class Account:
     version: int  # changes with every update of the row: connections and tokens are keyed by (provider_seq, version)
     credentials: Mapping[str, Any] = field(repr=False)
     options: Mapping[str, Any] = field(repr=False, default_factory=dict)
+    receipts_secret: str = field(repr=False, default="")  # what the provider signs receipts with, where we were told
+    receipts_url: str = ""  # where the provider can reach us with its receipts; "": nowhere
 
 
 class TokenStore(Protocol):

@@ -14,7 +14,7 @@ from typing import IO, Any
 import pycurl
 
 from shared.providers.curl_line import Exchange, Line, Options
-from shared.providers.transport import BODY_LIMIT_BYTES, Failure, Reply, Request
+from shared.providers.transport import BODY_LIMIT_BYTES, Failure, Pool, Reply, Request
 from shared.providers.trust import combined_bundle
 
 
@@ -27,25 +27,30 @@ class CurlTransport:
         timeout_seconds: float,
         connect_timeout_seconds: float = 3.0,
         ca_file: Path | None = None,
-        connections: int = 10,
+        connections: int = 200,
     ) -> None:
-        """`connections`: the most to one origin; with HTTP/2 each carries 100 requests at a time."""
+        """`connections`: the most to one origin, whatever its pool asks for."""
         self._bundle = combined_bundle(ca_file) if ca_file else None
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
         self._connect_timeout_seconds = connect_timeout_seconds
         self._connections = connections
         self._lines: dict[str, Line] = {}
         self._is_closed = False
 
     async def exchange(
-        self, origin: str, requests: Iterator[tuple[int, Request]]
+        self,
+        origin: str,
+        requests: Iterator[tuple[int, Request]],
+        *,
+        pool: Pool | None = None,
+        leave_by: float | None = None,
     ) -> AsyncGenerator[list[tuple[int, Reply | Failure]], None]:
         if self._is_closed:
             raise RuntimeError("The transport is closed.")
         line = self._lines.get(origin)
         if line is None:
-            line = self._lines[origin] = Line(origin, self._connections, self._common_options())
-        flow = Exchange(requests, leave_by=line.time() + self._timeout_seconds)
+            line = self._lines[origin] = self._open_line(origin, pool or Pool())
+        flow = Exchange(requests, leave_by=line.time() + self.timeout_seconds if leave_by is None else leave_by)
         line.admit(flow)
         try:
             async for batch in flow.batches():
@@ -61,6 +66,10 @@ class CurlTransport:
         if self._bundle is not None:
             self._bundle.close()
 
+    def _open_line(self, origin: str, pool: Pool) -> Line:
+        connections = min(pool.connections, self._connections)
+        return Line(origin, pool._replace(connections=connections), self._common_options())
+
     def _common_options(self) -> Options:
         return [
             (pycurl.NOSIGNAL, 1),
@@ -68,11 +77,11 @@ class CurlTransport:
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),
             (pycurl.PIPEWAIT, 1),  # wait for a connection being made rather than make one more
             (pycurl.CONNECTTIMEOUT_MS, int(self._connect_timeout_seconds * 1000)),
-            (pycurl.TIMEOUT_MS, int(self._timeout_seconds * 1000)),
+            (pycurl.TIMEOUT_MS, int(self.timeout_seconds * 1000)),
             (pycurl.MAXFILESIZE, BODY_LIMIT_BYTES),
             (pycurl.BUFFERSIZE, 1024),  # libcurl's defaults take twice the memory for a handle;
             (pycurl.UPLOAD_BUFFERSIZE, 16 * 1024),  # measured 67 kB -> 32 kB, with no loss of speed
-            (pycurl.SOCKOPTFUNCTION, _give_up_after(self._timeout_seconds)),
+            (pycurl.SOCKOPTFUNCTION, _give_up_after(self.timeout_seconds)),
             *_authorities(self._bundle),
         ]
 

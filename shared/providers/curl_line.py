@@ -7,10 +7,7 @@ from typing import Any, Final
 import pycurl
 
 from shared.providers.flow import Flow, Turns
-from shared.providers.transport import Failure, Reply, Request
-
-STREAMS_PER_CONNECTION: Final = 100
-"""What Google's and most other front ends allow; libcurl stays below a server that announces less."""
+from shared.providers.transport import Failure, Pool, Reply, Request
 
 EXPECT_NOTHING: Final = ("expect:", "user-agent: tidings")
 """No `100-continue` round trip before a body; and who we are."""
@@ -24,7 +21,7 @@ Exchange = Flow[Request, Reply | Failure]
 class Slot:
     """A libcurl easy handle, used for one request after the other."""
 
-    __slots__ = ("_chunks", "_headers", "_method", "_path", "curl", "flow", "index")
+    __slots__ = ("_chunks", "_headers", "_lines", "_method", "_path", "_wanted", "curl", "flow", "index")
 
     def __init__(self, options: Options) -> None:
         self.curl = pycurl.Curl()
@@ -34,6 +31,8 @@ class Slot:
         self.curl.setopt(pycurl.WRITEFUNCTION, self._chunks.append)
         self._path = self._method = ""
         self._headers: tuple[str, ...] = ()
+        self._wanted: tuple[str, ...] = ()
+        self._lines: list[bytes] = []
         self.flow: Exchange | None = None
         self.index = 0
 
@@ -44,7 +43,7 @@ class Slot:
         it again, unasked, when a kept connection breaks without a reply: a second push that nobody counted.
         """
         curl = self.curl
-        path, headers, body, method = request
+        path, headers, body, method, wanted = request
         if path != self._path:
             curl.setopt(pycurl.URL, origin + path)
             self._path = path
@@ -55,17 +54,26 @@ class Slot:
             curl.setopt(pycurl.POST, 1)
             curl.setopt(pycurl.CUSTOMREQUEST, method)
             self._method = method
+        if wanted != self._wanted:
+            curl.setopt(pycurl.HEADERFUNCTION, self._lines.append) if wanted else curl.unsetopt(pycurl.HEADERFUNCTION)
+            self._wanted = wanted
         curl.setopt(pycurl.POSTFIELDSIZE, len(body))
         curl.setopt(pycurl.READFUNCTION, BytesIO(body).read)
         self._chunks.clear()
+        self._lines.clear()
 
     def reply(self, *, is_cut: bool = False) -> Reply:
         chunks = self._chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
+        headers = self._wanted_headers() if self._wanted else {}
         if status < 300:
-            return Reply(status, body, None, is_cut)
-        return Reply(status, body, self.curl.getinfo(pycurl.RETRY_AFTER) or None, is_cut)
+            return Reply(status, body, None, is_cut, headers)
+        return Reply(status, body, self.curl.getinfo(pycurl.RETRY_AFTER) or None, is_cut, headers)
+
+    def _wanted_headers(self) -> dict[str, str]:
+        fields = (line.decode("latin-1").partition(":") for line in self._lines)
+        return {name.lower(): value.strip() for name, _, value in fields if name.lower() in self._wanted}
 
     @property
     def spoke_http2(self) -> bool:
@@ -79,21 +87,22 @@ class Slot:
 class Line:
     """The connections to one origin, and the requests waiting for room on them."""
 
-    def __init__(self, origin: str, connections: int, options: Options) -> None:
+    def __init__(self, origin: str, pool: Pool, options: Options) -> None:
         self._origin = origin
         self._options = options
         self._loop = asyncio.get_running_loop()
         self.time = self._loop.time
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._turns = Turns[Request, Reply | Failure]()
-        self._connections = connections
+        self._pool = pool
+        self._streams = 1 if pool.is_careful else pool.streams
         self._has_met_http1 = False
         self._idle: list[Slot] = []
         self._busy: dict[Any, Slot] = {}
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
-        self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, connections)
-        self._multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, STREAMS_PER_CONNECTION)
+        self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, pool.connections)
+        self._multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, pool.streams)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._schedule)
 
@@ -123,7 +132,7 @@ class Line:
     @property
     def _limit(self) -> int:
         """Requests in flight. HTTP/1.1 takes one on a connection; more would wait, and time out, inside libcurl."""
-        return self._connections * (1 if self._has_met_http1 else STREAMS_PER_CONNECTION)
+        return self._pool.connections * self._streams
 
     def _fill(self) -> None:
         """Send what waits, as far as there is room."""
@@ -157,11 +166,15 @@ class Line:
             remaining, succeeded, failed = self._multi.info_read()
             for curl in succeeded:
                 slot = self._busy[curl]
-                if not slot.spoke_http2:
-                    self._has_met_http1 = True
+                if slot.spoke_http2:
+                    self._streams = self._pool.streams
+                else:
+                    self._streams, self._has_met_http1 = 1, True
                 self._release(slot).finish(slot.index, slot.reply())
             for curl, code, text in failed:
                 slot = self._busy[curl]
+                if self._pool.is_careful:
+                    self._streams = 1  # perhaps the connection was lost; the next answer tells
                 self._release(slot).finish(slot.index, self._judge(slot, code, text))
         self._fill()
 

@@ -1,7 +1,7 @@
 """Which adapter speaks for a provider kind, and where its traffic goes."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from shared.domain.outcome import AccountFault, Outcome, UnknownRule
 from shared.domain.queues import PROVIDER_KINDS
@@ -9,7 +9,9 @@ from shared.domain.status import Channel
 from shared.errors import ConfigurationError
 from shared.providers.contract import Account, Adapter, Content, SendRequest, TokenStore
 from shared.providers.email.smtp import SmtpAdapter
+from shared.providers.http_adapter import HttpAdapter
 from shared.providers.push.fcm import FcmAdapter
+from shared.providers.receipts import ReceiptReader
 from shared.providers.transport import Transport
 from shared.settings import Settings
 
@@ -17,6 +19,8 @@ ADAPTERS: Final[Mapping[str, type[Adapter]]] = {
     SmtpAdapter.kind: SmtpAdapter,
     FcmAdapter.kind: FcmAdapter,
 }
+
+RECEIPT_READERS: Final[Mapping[str, ReceiptReader]] = {}
 
 
 def adapter_facts(kind: str) -> type[Adapter]:
@@ -46,7 +50,9 @@ def make_adapter(
         )()
     if facts is SmtpAdapter:
         return SmtpAdapter(account, settings=settings, endpoint=endpoint)
-    return FcmAdapter(account, transport=transport, token_store=token_store, endpoint=endpoint)
+    if facts is FcmAdapter:
+        return FcmAdapter(account, transport=transport, token_store=token_store, endpoint=endpoint)
+    return cast("type[HttpAdapter[Any]]", facts)(account, transport=transport, endpoint=endpoint)
 
 
 def _held_back(provider_kind: str, reason: str) -> type[Adapter]:

@@ -1,6 +1,6 @@
 """The one way HTTP requests leave for a provider: what is asked, what comes back, what is known when nothing does."""
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Final, NamedTuple, Protocol
 
 BODY_LIMIT_BYTES: Final = 64 * 1024
@@ -16,6 +16,7 @@ class Request(NamedTuple):
     headers: tuple[str, ...]  # "name: value", ASCII; host, length and user agent are added
     body: bytes
     method: str = "POST"
+    wanted: tuple[str, ...] = ()  # names of reply headers to hand on, in lower case
 
 
 class Reply(NamedTuple):
@@ -25,6 +26,7 @@ class Reply(NamedTuple):
     body: bytes  # at most BODY_LIMIT_BYTES
     retry_after_seconds: float | None = None  # from Retry-After, seconds or date; read for statuses from 300 on
     is_cut: bool = False  # the body was longer; the rest was not read
+    headers: Mapping[str, str] = {}  # those that the request wanted, as far as they came
 
 
 class Failure(NamedTuple):
@@ -32,6 +34,14 @@ class Failure(NamedTuple):
 
     reason: str  # for people; holds no address, no content
     never_left: bool  # the provider cannot have acted on it: not connected, no TLS, stream refused, not yet sent
+
+
+class Pool(NamedTuple):
+    """How many connections an origin is worth: its requests a second, times seconds to an answer, by streams."""
+
+    connections: int = 10
+    streams: int = 100  # on each, where the server speaks HTTP/2; fewer if it announces fewer
+    is_careful: bool = False  # one on each connection until an answer shows HTTP/2, and again after a failure
 
 
 class Transport(Protocol):
@@ -42,10 +52,22 @@ class Transport(Protocol):
     kept connection turns out to be dead.
     """
 
+    @property
+    def timeout_seconds(self) -> float:
+        """From taking a request on to giving it up."""
+
     def exchange(
-        self, origin: str, requests: Iterator[tuple[int, Request]]
+        self,
+        origin: str,
+        requests: Iterator[tuple[int, Request]],
+        *,
+        pool: Pool | None = None,
+        leave_by: float | None = None,
     ) -> AsyncGenerator[list[tuple[int, Reply | Failure]], None]:
         """Send all to `origin` ("https://host:port"), yielding (number, answer) once for each, in bulk as they come.
+
+        `pool` counts when the first request to an origin is made. `leave_by`, by the event loop's clock: what has not
+        left by then does not leave; None: the timeout from now.
 
         Requests are pulled when there is room for them, so the iterator may render them at the last moment; it must
         not raise. Leaving the iteration early abandons what is in flight.

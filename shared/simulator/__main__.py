@@ -5,6 +5,7 @@ import asyncio
 import json
 import signal
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ async def _serve(options: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    ports = Ports(smtp=options.smtp_port, smtps=options.smtps_port, fcm=options.fcm_port, http=options.http_port)
+    ports = Ports(**{field.name: getattr(options, f"{field.name}_port") for field in fields(Ports)})
     faults = _read_faults(options.faults)
     async with Simulator.running(
         options.dir, host=options.host, advertised=options.advertise, ports=ports, faults=faults
@@ -57,6 +58,7 @@ def _parser(directory: Path) -> argparse.ArgumentParser:
         ("smtp", 2525, "SMTP with STARTTLS"),
         ("smtps", 2465, "SMTP in TLS from the first byte"),
         ("fcm", 9443, "FCM and its token endpoint, HTTPS"),
+        ("https", 8443, "the other providers, HTTPS"),
         ("http", 8025, "the inbox page and its HTTP API"),
     ):
         help_text = f"{what}; 0 takes a free port (default: %(default)s)"

@@ -48,7 +48,8 @@ class MagicWord:
     """A word in a recipient's address that decides its fate, whatever the profile says.
 
     It stands at the start or after a separator, and no letter follows: `dead`, `dead-7`, `token_dead2`, not `deadline`.
-    So the addresses of real people and devices hardly ever hit one by chance.
+    A word of digits stands at the end: `5550191` in +12025550191. So the addresses of real people and devices hardly
+    ever hit one by chance.
     """
 
     word: str
@@ -69,6 +70,7 @@ class FaultProfile:
 
     latency_ms: Milliseconds = 0.0  # from the request's end to the reply
     jitter_ms: Milliseconds = 0.0  # up to so much more
+    dead_rate: Rate = 0.0
     throttle_rate: Rate = 0.0
     server_error_rate: Rate = 0.0
     dropped_rate: Rate = 0.0
@@ -87,6 +89,7 @@ class FaultProfile:
 
     def ladder(self) -> tuple[tuple[Fate, float], ...]:
         return (
+            (Fate.DEAD_ADDRESS, self.dead_rate),
             (Fate.THROTTLED, self.throttle_rate),
             (Fate.SERVER_ERROR, self.server_error_rate),
             (Fate.DROPPED, self.dropped_rate),
@@ -127,7 +130,7 @@ class FaultPlan(Generic[P]):
         """
         found = self._pattern.search(recipient if words_in is None else words_in) if self._pattern else None
         if found is not None:
-            word = self._word_of[found[1]]
+            word = self._word_of[found[1] or found[2]]
             return self._once(recipient, word.fate) if word.once else word.fate
         return Fate.ACCEPTED if self._is_quiet else self._draw(recipient)
 
@@ -237,7 +240,9 @@ class _Bucket:
 def _pattern_of(words: tuple[MagicWord, ...]) -> re.Pattern[str] | None:
     if not words:
         return None
-    return re.compile(rf"(?<![^\W_])({'|'.join(re.escape(word.word) for word in words)})(?![^\W\d_])")
+    texts = [re.escape(word.word) for word in words if not word.word.isdecimal()]
+    numbers = [word.word for word in words if word.word.isdecimal()]
+    return re.compile(rf"(?<![^\W_])({'|'.join(texts) or '(?!)'})(?![^\W\d_])|({'|'.join(numbers) or '(?!)'})$")
 
 
 def _manner_of(profile: FaultProfile, fate: Fate) -> Manner:

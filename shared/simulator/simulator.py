@@ -13,7 +13,9 @@ from shared.errors import ConfigurationError
 from shared.simulator.certificates import LOOPBACK_NAMES, ensure_certificates, server_context, write_private
 from shared.simulator.faults import Faults
 from shared.simulator.fcm import Fcm
+from shared.simulator.http_provider import HttpProvider, Reception
 from shared.simulator.inbox import DEFAULT_PROJECT, Inbox
+from shared.simulator.keyring import Keyring
 from shared.simulator.record import Record
 from shared.simulator.service_accounts import ServiceAccounts
 from shared.simulator.smtp import Smtp
@@ -23,6 +25,9 @@ from shared.simulator.wire.smtp import SmtpServer
 
 READY_FILE = "simulator.json"
 
+HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = ()
+"""Those that share the port `https`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -31,6 +36,7 @@ class Ports:
     smtp: int = 0
     smtps: int = 0
     fcm: int = 0
+    https: int = 0
     http: int = 0
 
 
@@ -45,13 +51,17 @@ class Simulator:
         self._host = host
         self._advertised = advertised
         smtp, fcm = Smtp(self.record), Fcm(self.record, self._accounts)
-        self.faults = Faults([smtp.plan, fcm.sending, fcm.granting])
+        keyring = Keyring(directory / "accounts.key")
+        self.http_providers = {facts.name: facts(self.record, keyring) for facts in HTTP_PROVIDERS}
+        plans = [provider.plan for provider in self.http_providers.values()]
+        self.faults = Faults([smtp.plan, fcm.sending, fcm.granting, *plans])
         ensure_certificates(directory, tuple(dict.fromkeys((*LOOPBACK_NAMES, advertised))))
-        self._https = server_context(directory, protocols=("h2", "http/1.1"))
+        self._tls = server_context(directory, protocols=("h2", "http/1.1"))
         mail_tls, flush = server_context(directory), self.record.flush
         self._smtp = SmtpServer(smtp, mail_tls, before_write=flush)
         self._smtps = SmtpServer(smtp, mail_tls, before_write=flush)
         self._fcm = HttpServer(fcm, before_write=flush)
+        self._https = HttpServer(Reception(tuple(self.http_providers.values())), before_write=flush)
         self._http = HttpServer(Inbox(self.record, self.faults, self._accounts), before_write=flush)
 
     @classmethod
@@ -95,6 +105,11 @@ class Simulator:
         return f"https://{self._address(self._fcm)}"
 
     @property
+    def https_endpoint(self) -> str:
+        """Of all providers but SMTP, FCM and APNs."""
+        return f"https://{self._address(self._https)}"
+
+    @property
     def http_endpoint(self) -> str:
         return f"http://{self._address(self._http)}"
 
@@ -108,6 +123,8 @@ class Simulator:
             "smtps": self.smtps_endpoint,
             "fcm": self.fcm_endpoint,
             "http": self.http_endpoint,
+            **dict.fromkeys(self.http_providers, self.https_endpoint),
+            "credentials": {name: provider.credentials() for name, provider in self.http_providers.items()},
             "ca_file": str(self.ca_file.resolve()),
             "record": str(self.record.path.resolve()),
             "fcm_service_account": self.service_account(),
@@ -115,11 +132,12 @@ class Simulator:
         }
 
     def _listeners(self) -> tuple[Listener, ...]:
-        return self._http, self._smtp, self._smtps, self._fcm
+        return self._http, self._smtp, self._smtps, self._fcm, self._https
 
     async def _listen(self, ports: Ports) -> None:
-        await self._fcm.start(self._host, ports.fcm, tls=self._https)
+        await self._fcm.start(self._host, ports.fcm, tls=self._tls)
         self._accounts.token_uri = f"{self.fcm_endpoint}/token"
+        await self._https.start(self._host, ports.https, tls=self._tls)
         await self._smtp.start(self._host, ports.smtp)
         await self._smtps.start(self._host, ports.smtps, implicit_tls=True)
         await self._http.start(self._host, ports.http)

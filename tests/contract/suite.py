@@ -41,6 +41,7 @@ class Answer:
     outcome: type[Outcome]
     after_seconds: float | None = None  # of a Retry
     scope: str = "recipient"  # of a Retry
+    is_about_call: bool = False  # the provider says it of a whole call: everybody named in it shares the outcome
 
 
 class Wire(ABC):
@@ -102,12 +103,19 @@ class Wire(ABC):
 
 
 async def collect(adapter: Adapter, content: Content, requests: Sequence[SendRequest]) -> list[Outcome]:
-    """The outcomes in the requests' order: exactly one for each."""
-    outcomes: dict[int, Outcome] = {}
+    """The outcomes in the requests' order: exactly one for each. Cut into batches as the adapter says, sent at once."""
+    size = adapter.largest_batch
+    batches = [requests[start : start + size] for start in range(0, len(requests), size)] or [requests]
     async with asyncio.timeout(PATIENCE_SECONDS):
-        async for index, outcome in adapter.send(content, requests):
-            assert index not in outcomes, "two outcomes for one request"
-            outcomes[index] = outcome
+        answered = await asyncio.gather(*(_collect_batch(adapter, content, batch) for batch in batches))
+    return [outcome for outcomes in answered for outcome in outcomes]
+
+
+async def _collect_batch(adapter: Adapter, content: Content, requests: Sequence[SendRequest]) -> list[Outcome]:
+    outcomes: dict[int, Outcome] = {}
+    async for index, outcome in adapter.send(content, requests):
+        assert index not in outcomes, "two outcomes for one request"
+        outcomes[index] = outcome
     assert sorted(outcomes) == list(range(len(requests))), "requests without an outcome"
     return [outcomes[index] for index in range(len(requests))]
 
@@ -121,6 +129,7 @@ class AdapterContract:
     hostile_identifiers: ClassVar[tuple[str, ...]]
     beyond_capacity: ClassVar[int]  # so many requests at once wait for others, over the connections of the wire
     oversize: ClassVar[dict[str, Any]]  # `data` above a limit that the adapter knows
+    calls_name_several: ClassVar[bool] = False  # one call names several recipients
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "answer" in metafunc.fixturenames:
@@ -179,8 +188,9 @@ class AdapterContract:
         assert outcome.reason  # type: ignore[union-attr]  # all but Accepted have one
         if isinstance(outcome, Retry):
             assert (outcome.after_seconds, outcome.scope) == (answer.after_seconds, answer.scope)
-        assert isinstance(before, Accepted)
-        assert isinstance(after, Accepted)
+        others = answer.outcome if answer.is_about_call and self.calls_name_several else Accepted
+        assert isinstance(before, others)
+        assert isinstance(after, others)
 
     async def test_refused_credentials_are_the_accounts_fault(self, wire: Wire) -> None:
         wire.refuse_credentials()

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from shared.providers.contract import Account, CredentialsRefused, TokenUnavailable
 from shared.providers.push.google_token import GoogleToken
 from shared.providers.tokens import InMemoryTokenStore
-from shared.providers.transport import Failure, Reply, Request
+from shared.providers.transport import Failure, Pool, Reply, Request
 
 NOW = 1_800_000_000.0
 SERVER_ERROR = Reply(503, b"")
@@ -20,12 +20,19 @@ SERVER_ERROR = Reply(503, b"")
 class ScriptedTransport:
     """Stands in for the provider's side of the interface; the wire itself is in tests/contract."""
 
+    timeout_seconds = 1.0
+
     def __init__(self) -> None:
         self.answers: list[Reply | Failure] = []
         self.asked: list[tuple[str, str]] = []
 
     async def exchange(
-        self, origin: str, requests: Iterator[tuple[int, Request]]
+        self,
+        origin: str,
+        requests: Iterator[tuple[int, Request]],
+        *,
+        pool: Pool | None = None,
+        leave_by: float | None = None,
     ) -> AsyncGenerator[list[tuple[int, Reply | Failure]], None]:
         for index, request in requests:
             self.asked.append((origin, request.path))

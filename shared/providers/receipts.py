@@ -1,0 +1,37 @@
+"""What reads a provider's receipts: a call from outside in, checked, and our words out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from shared.domain.receipt import Receipt
+from shared.providers.contract import Account
+from shared.providers.transport import Transport
+
+REPLAY_WINDOW_SECONDS: Final = 300.0
+"""A signature older or newer than this is refused, where the provider signs the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptCall:
+    """The HTTP request as it came."""
+
+    url: str  # as the provider called it, query included
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes  # raw: signatures are over these bytes
+    received_at: float  # Unix seconds
+
+
+class ReceiptRefused(Exception):  # it states what happened
+    """Not signed by the provider, too old, or not readable; its text says which, for the log, and holds no secret."""
+
+
+class ReceiptReader(Protocol):
+    async def __call__(
+        self, account: Account, call: ReceiptCall, *, transport: Transport, endpoint: str | None
+    ) -> Sequence[Receipt]:
+        """Check the signature and read the events. Raises ReceiptRefused.
+
+        Events about nothing we follow (opens, clicks) are left out. `transport` is for what must be fetched first
+        (certificates); `endpoint` is the origin that takes the provider's place, as for adapters.
+        """
