@@ -15,7 +15,7 @@ class ReceiptKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """About one copy to one recipient. A provider that names neither our delivery nor its message cannot be followed."""
+    """About one copy to one recipient; of no use if it names neither our delivery nor the provider's message."""
 
     event_id: str  # the provider's own for this event, else made of what tells it from others: the same again is a copy
     kind: ReceiptKind
