@@ -36,10 +36,12 @@ class Fate(StrEnum):
     FOREIGN_ADDRESS = "foreign_address"  # belongs to another sender
     MAILBOX_FULL = "mailbox_full"
     REFUSED = "refused"  # content or sender not wanted
+    OPTED_OUT = "opted_out"  # the recipient wants nothing more; some providers say so only in the receipt
+    UNDELIVERED = "undelivered"  # accepted; the receipt says later that it did not arrive
     ACCOUNT_FAULT = "account_fault"
 
 
-TAKEN = frozenset({Fate.ACCEPTED, Fate.SLOW, Fate.DROPPED})
+TAKEN = frozenset({Fate.ACCEPTED, Fate.SLOW, Fate.DROPPED, Fate.UNDELIVERED})
 """The fates of what goes on record."""
 
 
