@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 from pydantic import Field
 
+from shared.simulator import contents
 from shared.simulator.faults import TAKEN, Fate, FaultPlan, FaultProfile, MagicWord, retry_after
 from shared.simulator.fcm_message import ADDRESSES, Violation, get, violations_of
 from shared.simulator.record import Capture, Record
@@ -107,10 +108,9 @@ class Fcm:
                 content={
                     "project": project,
                     "kind": kind,
-                    "body": get(message, "notification", "body") or "",
                     "tag": get(message, "android", "notification", "tag"),
                     "collapse_key": get(message, "android", "collapse_key"),
-                    "payload": message,
+                    **_shown(message),
                 },
             )
         )
@@ -242,6 +242,18 @@ def _parse(body: bytes) -> Any:
         return json.loads(body)
     except ValueError:
         return None
+
+
+def _shown(message: Mapping[str, Any]) -> dict[str, Any]:
+    aps = get(message, "apns", "payload", "aps")
+    return contents.push(
+        body=get(message, "notification", "body") or "",
+        image=get(message, "notification", "image"),
+        badge=get(aps, "badge") if isinstance(aps, dict) else None,
+        sound=get(message, "android", "notification", "sound"),
+        data=get(message, "data"),
+        payload=message,
+    )
 
 
 def _key_of(message: Mapping[str, Any]) -> str:

@@ -110,6 +110,7 @@ class SmtpTransaction:
     def _content(self, mail: "_Mail") -> Mapping[str, Any]:
         envelope = self._envelope
         return {
+            "channel": "email",
             "sender": envelope.sender,
             "username": envelope.username,
             "encrypted": envelope.is_encrypted,
