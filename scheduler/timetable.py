@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from scheduler.context import TickContext
+from scheduler.fold import fold
 from scheduler.release import release
 from scheduler.retention import keep_partitions_ahead, purge_audit_log, purge_targets, purge_topics
 from scheduler.sweep import recover, ring_stale_work
@@ -22,6 +23,7 @@ def timetable(settings: Settings) -> tuple[Entry, ...]:
         Entry("release", settings.release_interval_seconds, release),
         Entry("sweep.recover", settings.sweep_interval_seconds, recover),
         Entry("sweep.ring", settings.sweep_interval_seconds, ring_stale_work),
+        Entry("fold", settings.fold_interval_seconds, fold),
         Entry("retention.partitions", 3_600, keep_partitions_ahead),
         Entry("retention.topics", 30, purge_topics),
         Entry("retention.targets", 3_600, purge_targets),

@@ -127,6 +127,7 @@ class Settings(BaseSettings):
     sweep_interval_seconds: float = Field(
         2.0, gt=0, description="how often expired leases and stale work are looked for"
     )
+    fold_interval_seconds: float = Field(1.0, gt=0, description="how often receipts are taken from their inbox")
     stale_due_seconds: float = Field(5.0, gt=0, description="due work older than this is rung again by the sweep")
 
     # Retention
@@ -135,6 +136,10 @@ class Settings(BaseSettings):
     )
     audit_retention_seconds: float = Field(
         90 * 86_400.0, gt=0, description="how long the logs of messages, providers, topics and subscribers are kept"
+    )
+
+    receipt_retention_seconds: float = Field(
+        30 * 86_400.0, gt=0, description="how long receipts are kept after the ledger took them up"
     )
 
     # Where provider traffic goes; none: the provider's own address

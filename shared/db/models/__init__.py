@@ -10,6 +10,7 @@ from shared.db.models.installation import Installation, Tick
 from shared.db.models.message import FanOut, Message, MessageProgress
 from shared.db.models.project import ApiKey, Project
 from shared.db.models.provider import Provider, ProviderBucket, ProviderToken
+from shared.db.models.receipt import StoredReceipt, Suppression
 from shared.db.models.target import Target
 from shared.db.models.topic import Subscriber, Topic
 from shared.db.models.user import User
@@ -40,7 +41,9 @@ __all__ = [
     "ProviderToken",
     "RateWindow",
     "StoredFile",
+    "StoredReceipt",
     "Subscriber",
+    "Suppression",
     "Target",
     "Tick",
     "Topic",

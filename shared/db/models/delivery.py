@@ -9,7 +9,9 @@ from shared.db.base import Base, CreatedAt, ProjectRef
 
 
 class Delivery(Base):
-    """Written once, by COPY, with the outcome. Partitioned by run, so age needs no column and retention no DELETE."""
+    """Written once, by COPY, with the outcome; receipts come later. Partitioned by run, so age needs no column and
+    retention no DELETE.
+    """
 
     __tablename__ = "deliveries"
     __table_args__ = (
@@ -29,6 +31,8 @@ class Delivery(Base):
     resends: Mapped[int] = mapped_column(SmallInteger)  # of them after an unknown outcome: possible copies
     reason: Mapped[str] = mapped_column(server_default="")  # the provider's words, without the address
     recorded_at: Mapped[CreatedAt]
+    receipt: Mapped[str | None]  # what the provider said afterwards; moves forward only
+    receipt_at: Mapped[datetime | None]
 
 
 class Attempt(Base):

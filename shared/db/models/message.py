@@ -62,6 +62,11 @@ class MessageProgress(Base):
     resends: Mapped[int] = mapped_column(
         Integer, server_default=text("0")
     )  # sent again though the first may have arrived
+    # by the last word of receipts; they may add up to less than `sent`, and cover what failed
+    delivered: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    undelivered: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    complained: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    unsubscribed: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     errors: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))  # the first 100, in order
     started_at: Mapped[CreatedAt]
     planned_at: Mapped[datetime | None]  # fan-out gave its token back

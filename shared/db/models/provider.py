@@ -20,6 +20,8 @@ class Provider(Base):
     channel: Mapped[str]  # the wire's `type`
     enabled: Mapped[bool]
     credentials_encrypted: Mapped[str]  # JSON object; see shared/db/secrets.py
+    # what the provider signs receipts with, where the contract's credentials do not say
+    receipts_secret_encrypted: Mapped[str | None]
     options: Mapped[dict[str, object]] = mapped_column(server_default=text("'{}'"))
     version: Mapped[int] = mapped_column(Integer, server_default=text("1"))  # grows with each update
     fault_reason: Mapped[str | None]  # why its recipients wait: the provider refused the credentials
