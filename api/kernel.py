@@ -8,8 +8,8 @@ FastAPI's own path costs 290.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import structlog
@@ -23,16 +23,18 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from api import limits
-from api.errors import DATABASE_TROUBLE, ERROR_HEADERS, RETRY_AFTER_SECONDS, STATUS_OF, ErrorModel, error_body
+from api.declarations import Content, Declared, Upload
+from api.errors import DATABASE_TROUBLE, ERROR_HEADERS, RETRY_AFTER_SECONDS, STATUS_OF, error_body
 from api.limits import RateLimit
 from api.origins import check_origin
 from api.parameters import check, read_body, read_query, refusal, within_limit
-from api.principals import GUEST_SCOPES, USER_SCOPES, Directory, KeyHolder, LoggedIn, Principal
+from api.principals import Directory, KeyHolder, LoggedIn, Principal
 from api.tokens import TokenSigner
 from shared.db.queries.keys import ProjectIdentity
 from shared.db.queries.user_sessions import UserIdentity
 from shared.db.secrets import SecretBox
-from shared.errors import RejectedRequest
+from shared.errors import NotReachable, RejectedRequest
+from shared.files.contents import FileContents
 from shared.queue.rings import Ringer
 from shared.settings import Settings
 
@@ -52,6 +54,7 @@ class Services:
     settings: Settings
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
+    contents: FileContents
     secret_box: SecretBox
     tokens: TokenSigner
     directory: Directory
@@ -101,6 +104,8 @@ class Call(Request):
 
 
 Answer = BaseModel | Response | None
+Answers = type[BaseModel] | Content | None
+"""What an answer is declared as."""
 Handler = Callable[..., Awaitable[Answer]]
 HandlerType = TypeVar("HandlerType", bound=Handler)
 
@@ -145,41 +150,19 @@ class Signature:
         return arguments
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A body that is no parameters but a file: the handler reads `call.stream()` itself."""
-
-    media_type: str
-    max_bytes: int
-    fields: Mapping[str, Any] = field(default_factory=dict)  # of a form, as JSON schemas, for the documentation
-    required: tuple[str, ...] = ()
-
-
 class Endpoint(APIRoute):
     """One path operation under the contract's rules. An ASGI application of its own."""
 
-    def __init__(
-        self,
-        path: str,
-        handler: Handler,
-        *,
-        scopes: frozenset[str],
-        upload: Upload | None,
-        limit: RateLimit | None,
-        **declaration: Any,
-    ) -> None:
-        """`scopes`: any one of them lets a caller in; empty: everybody may call."""
-        super().__init__(path, handler, **declaration)
+    def __init__(self, path: str, handler: Handler, declared: Declared, **names: Any) -> None:
+        super().__init__(path, handler, **names, **declared.description_of(handler))
+        self.declared = declared
         self._handler = handler
-        self._scopes = scopes
-        self._upload = upload
-        self._limit = limit
         self._signature = Signature.of(handler, self.param_convertors)
-        self._status = self.status_code or 200
         self.app = self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        limit = self._upload.max_bytes if self._upload else scope["app"].state.services.settings.max_body_bytes
+        upload = self.declared.upload
+        limit = upload.max_bytes if upload else scope["app"].state.services.settings.max_body_bytes
         call = Call(scope, within_limit(receive, limit), send)
 
         send = _with_headers(send, call.answer_headers)
@@ -190,6 +173,9 @@ class Endpoint(APIRoute):
         except DATABASE_TROUBLE as error:
             log.warning("request.database_trouble", error=type(error).__name__)
             await send_error(send, "general_database_unavailable", "The database does not answer. Try again.")
+        except NotReachable as error:
+            log.warning("request.storage_trouble", reason=error.message)
+            await send_error(send, "general_storage_unavailable", "The file storage does not answer. Try again.")
         except ClientDisconnect:
             return
         else:
@@ -204,13 +190,13 @@ class Endpoint(APIRoute):
         call.project_or_console, call.principal = await services.directory.identify(call)
         if call.project_or_console:
             structlog.contextvars.bind_contextvars(project_id=call.project_or_console.id)
-        if self._scopes and not self._scopes & call.principal.scopes:
-            scopes = " or ".join(sorted(self._scopes))
+        if self.declared.scopes and not self.declared.scopes & call.principal.scopes:
+            scopes = " or ".join(sorted(self.declared.scopes))
             raise RejectedRequest("general_unauthorized_scope", f"The caller has not the scope {scopes}.")
         if isinstance(call.principal, LoggedIn) and not call.principal.user.is_enabled:
             raise RejectedRequest("user_blocked", "The user is blocked.")
-        if self._limit:
-            await self._count(call, self._limit)
+        if self.declared.limit:
+            await self._count(call, self.declared.limit)
         return await self._handler(call=call, **await self._signature.read(call))
 
     async def _count(self, call: Call, limit: RateLimit) -> None:
@@ -228,9 +214,9 @@ class Endpoint(APIRoute):
     async def _send(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
         match answer:
             case BaseModel():
-                await send_body(send, self._status, [JSON_HEADER], answer.model_dump_json().encode())
+                await send_body(send, self.declared.status, [JSON_HEADER], answer.model_dump_json().encode())
             case None:
-                await send_body(send, self._status, [NO_CONTENT_HEADER], b"")
+                await send_body(send, self.declared.status, [NO_CONTENT_HEADER], b"")
             case _:
                 await answer(scope, receive, send)
 
@@ -254,7 +240,7 @@ async def send_body(send: Send, status: int, headers: Headers, body: bytes) -> N
 
 async def send_error(send: Send, type_: str, message: str) -> None:
     headers = [JSON_HEADER, *ERROR_HEADERS]
-    if type_ == "general_database_unavailable":
+    if type_ in {"general_database_unavailable", "general_storage_unavailable"}:
         headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
     await send_body(send, STATUS_OF[type_], headers, error_body(type_, message).model_dump_json().encode())
 
@@ -271,7 +257,7 @@ class Routes:
         self.endpoints: list[Endpoint] = []
 
     def get(
-        self, path: str, *, answers: Any, scope: str | tuple[str, ...] = (), refusals: Sequence[str] = ()
+        self, path: str, *, answers: Answers, scope: str | tuple[str, ...] = (), refusals: Sequence[str] = ()
     ) -> Callable[[HandlerType], HandlerType]:
         return self._declare("GET", path, status=200, answers=answers, scope=scope, refusals=refusals)
 
@@ -279,7 +265,7 @@ class Routes:
         self,
         path: str,
         *,
-        answers: Any,
+        answers: Answers,
         scope: str | tuple[str, ...],
         refusals: Sequence[str] = (),
         upload: Upload | None = None,
@@ -290,12 +276,12 @@ class Routes:
         )
 
     def put(
-        self, path: str, *, answers: Any, scope: str | tuple[str, ...], refusals: Sequence[str] = ()
+        self, path: str, *, answers: Answers, scope: str | tuple[str, ...], refusals: Sequence[str] = ()
     ) -> Callable[[HandlerType], HandlerType]:
         return self._declare("PUT", path, status=200, answers=answers, scope=scope, refusals=refusals)
 
     def patch(
-        self, path: str, *, answers: Any, scope: str | tuple[str, ...], refusals: Sequence[str] = ()
+        self, path: str, *, answers: Answers, scope: str | tuple[str, ...], refusals: Sequence[str] = ()
     ) -> Callable[[HandlerType], HandlerType]:
         return self._declare("PATCH", path, status=200, answers=answers, scope=scope, refusals=refusals)
 
@@ -310,13 +296,20 @@ class Routes:
         path: str,
         *,
         status: int,
-        answers: Any,
+        answers: Answers,
         scope: str | tuple[str, ...],
         refusals: Sequence[str],
         upload: Upload | None = None,
         limit: RateLimit | None = None,
     ) -> Callable[[HandlerType], HandlerType]:
-        scopes = (scope,) if isinstance(scope, str) else scope
+        declared = Declared(
+            scopes=frozenset((scope,) if isinstance(scope, str) else scope),
+            status=status,
+            answers=answers,
+            refusals=tuple(refusals),
+            upload=upload,
+            limit=limit,
+        )
 
         def register(handler: HandlerType) -> HandlerType:
             name = getattr(handler, "__name__", "")
@@ -324,50 +317,13 @@ class Routes:
                 Endpoint(
                     path,
                     handler,
-                    scopes=frozenset(scopes),
-                    upload=upload,
-                    limit=limit,
+                    declared,
                     methods={method},
-                    status_code=status,
-                    response_model=answers,
                     tags=[self._tag],
                     operation_id=to_camel(name),
                     summary=name.replace("_", " ").capitalize(),
-                    responses=_describe([*refusals, *(["general_rate_limit_exceeded"] if limit else [])]),
-                    openapi_extra=_openapi_extra(scopes, upload),
                 )
             )
             return handler
 
         return register
-
-
-def _describe(refusals: Sequence[str]) -> dict[int | str, dict[str, Any]]:
-    """The documented error responses: those named, by status, and any other."""
-    by_status: dict[int, list[str]] = {}
-    for type_ in refusals:
-        by_status.setdefault(STATUS_OF[type_], []).append(f"`{type_}`")
-    described: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorModel, "description": ", ".join(types)} for status, types in by_status.items()
-    }
-    return {**described, "default": {"model": ErrorModel, "description": "Refused; `type` says why"}}
-
-
-def _openapi_extra(scopes: Sequence[str], upload: Upload | None) -> dict[str, Any]:
-    extra: dict[str, Any] = {"security": []}
-    if scopes:
-        extra = {"x-scope": " | ".join(scopes), "security": _security(frozenset(scopes))}
-    if upload:
-        form = {"type": "object", "properties": dict(upload.fields), "required": list(upload.required)}
-        content = {upload.media_type: {"schema": form if upload.fields else {"type": "string"}}}
-        extra["requestBody"] = {"required": True, "content": content}
-    return extra
-
-
-def _security(scopes: frozenset[str]) -> list[dict[str, list[str]]]:
-    """Which credentials can bring one of these scopes; the account is the logged-in user's alone."""
-    names = [] if scopes == {"account"} else ["Key"]
-    if scopes & USER_SCOPES:
-        names += ["Session", "JWT"]
-    alternatives: list[dict[str, list[str]]] = [{"Project": [], name: []} for name in names]
-    return [*alternatives, {"Project": []}] if scopes & GUEST_SCOPES else alternatives

@@ -1,9 +1,13 @@
 """The served description of the API: FastAPI's, with the contract's security schemes."""
 
+import json
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 
+from api.schemas.examples import add_examples
 from shared.domain.api_key import SCOPES
 
 DESCRIPTION = """\
@@ -44,6 +48,50 @@ class Described(FastAPI):
     """The application with its description complete."""
 
     def openapi(self) -> dict[str, Any]:
-        description = super().openapi()
-        description["components"]["securitySchemes"] = SECURITY_SCHEMES
-        return description
+        if self.openapi_schema is None:
+            self.openapi_schema = description = super().openapi()
+            description["components"]["securitySchemes"] = SECURITY_SCHEMES
+            _drop_validation_errors(description)
+            _write_brackets(description)
+            _share_refusals(description)
+        return self.openapi_schema
+
+
+def _operations(description: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for methods in description["paths"].values():
+        yield from methods.values()
+
+
+def _drop_validation_errors(description: dict[str, Any]) -> None:
+    """FastAPI's own, which the kernel never answers: the contract has no such status."""
+    for operation in _operations(description):
+        operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        description["components"]["schemas"].pop(name, None)
+
+
+def _write_brackets(description: dict[str, Any]) -> None:
+    """Lists and objects in a query string have brackets (contract §1.8); this is how OpenAPI says it."""
+    for operation in _operations(description):
+        for parameter in operation.get("parameters", ()):
+            add_examples({parameter["name"]: parameter["schema"]})
+            match parameter["schema"].get("type"):
+                case "array":
+                    parameter["name"] += "[]"
+                case "object":
+                    parameter |= {"style": "deepObject", "explode": True}
+
+
+def _share_refusals(description: dict[str, Any]) -> None:
+    """Most endpoints refuse alike: what several answer under a status is written once."""
+    for status in ("400", "401", "403", "404", "413", "5XX"):
+        refusing = [
+            operation["responses"] for operation in _operations(description) if status in operation["responses"]
+        ]
+        written, times = Counter(json.dumps(responses[status]) for responses in refusing).most_common(1)[0]
+        if times > 1:
+            shared = description["components"].setdefault("responses", {})
+            shared[f"Refused{status}"] = json.loads(written)
+            for responses in refusing:
+                if json.dumps(responses[status]) == written:
+                    responses[status] = {"$ref": f"#/components/responses/Refused{status}"}

@@ -117,9 +117,8 @@ def _refuse_nul(value: object) -> None:
 
 def check(model: type[Model], parameters: dict[str, object]) -> Model:
     """The parameters as their type. Raises RejectedRequest naming the first one that is wrong."""
-    present = {name: value for name, value in parameters.items() if value is not None}
     try:
-        return model.model_validate(present)
+        return model.model_validate(parameters)
     except ValidationError as error:
         raise _explain(error.errors(include_url=False, include_input=False)[0]) from error
 

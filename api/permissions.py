@@ -12,6 +12,7 @@ from api.schemas.values import ROLE_PATTERN
 from shared.errors import RejectedRequest
 
 _PERMISSION = re.compile(r'(read|create|update|delete|write)\("(.*)"\)')
+_PATTERN = rf'^(read|update|delete|write)\("{ROLE_PATTERN[1:-1]}"\)$'  # `create` is for containers only
 _WRITE_OF_THINGS = ("update", "delete")
 _WRITE_OF_CONTAINERS = ("create", *_WRITE_OF_THINGS)
 
@@ -36,7 +37,9 @@ def _check_thing(permissions: list[str]) -> list[str]:
     return _check(permissions, ("read", *_WRITE_OF_THINGS), _WRITE_OF_THINGS)
 
 
-_SCHEMA = WithJsonSchema({"type": "array", "maxItems": 100, "items": {"type": "string"}, "examples": [['read("any")']]})
+_SCHEMA = WithJsonSchema(
+    {"type": "array", "maxItems": 100, "items": {"type": "string", "pattern": _PATTERN}, "examples": [['read("any")']]}
+)
 
 ContainerPermissions = Annotated[list[str], Field(max_length=100), AfterValidator(_check_container), _SCHEMA]
 """Of buckets and collections."""

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.kernel import Call
 from api.passwords import hash_password
 from api.refusals import created
+from api.schemas.account import AccountCreate
 from api.schemas.targets import TargetModel
 from api.schemas.users import UserCreate
 from shared.db.models import User
@@ -17,7 +18,7 @@ from shared.domain.status import Channel
 from shared.ids import ProjectSeq, new_public_id
 
 
-async def register_user(call: Call, body: UserCreate) -> tuple[User, list[TargetModel]]:
+async def register_user(call: Call, body: UserCreate | AccountCreate) -> tuple[User, list[TargetModel]]:
     """The user and the targets of e-mail and phone. Raises RejectedRequest where one of them is taken."""
     password_hash = await asyncio.to_thread(hash_password, body.password) if body.password else None
     async with call.services.sessions.begin() as session:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import Query
 
-from api.kernel import Call, Routes, Upload
+from api.declarations import Upload
+from api.kernel import Call, Routes
 from api.paths import ImportId
 from api.refusals import found
 from api.schemas.contact_imports import FaultPage, FaultParameters, ImportModel, ImportParameters

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Query
 from starlette.responses import PlainTextResponse
 
+from api.declarations import Content
 from api.errors import VERSION
 from api.kernel import Call, Routes
 from api.schemas.health import HealthModel, QueueModel, QueueName, QueueParameters, VersionModel
@@ -60,7 +61,7 @@ async def get_failed_jobs(call: Call, name: QueueName, wanted: Annotated[QueuePa
     return QueueModel(size=size)
 
 
-@routes.get("/v1/ping", answers=None, refusals=["project_not_found"])
+@routes.get("/v1/ping", answers=Content("text/plain"), refusals=["project_not_found"])
 async def ping(call: Call) -> PlainTextResponse:
     """Whether the project exists."""
     assert call.project

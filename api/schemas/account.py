@@ -1,22 +1,24 @@
 """Account, sessions and JWTs on the wire (contract §15)."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from api.schemas.base import Parameters, StoredModel, WireModel, WireMoment
-from api.schemas.users import Password, UserCreate
-from api.schemas.values import CustomId, Email, Integer, PublicId, Text255
+from api.schemas.users import Password
+from api.schemas.values import CustomId, Email, EmptyOrText128, Integer, PublicId, Text255
 from api.user_agents import read_user_agent
 from shared.db.models import UserSession
 
 RECENT = "recent"
 
 
-class AccountCreate(UserCreate):
+class AccountCreate(Parameters):
+    user_id: CustomId
     email: Email
     password: Password
-    phone: None = None
+    name: EmptyOrText128 = ""
+    phone: ClassVar[None] = None  # which a new user gets from a key alone
 
 
 class EmailSessionCreate(Parameters):

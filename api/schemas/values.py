@@ -45,8 +45,31 @@ def _number_in_text(value: object) -> object:
     return int(value) if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,10}", value) else value
 
 
-NumericInteger = Annotated[Integer, BeforeValidator(_number_in_text)]
-Port = Annotated[int, Field(ge=1, le=65535), BeforeValidator(_number_in_text)]
+NumericInteger = Annotated[
+    Integer,
+    BeforeValidator(_number_in_text),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": -INTEGER_LIMIT, "maximum": INTEGER_LIMIT - 1},
+                {"type": "string", "pattern": "^-?[0-9]{1,9}$"},
+            ]
+        }
+    ),
+]
+Port = Annotated[
+    int,
+    Field(ge=1, le=65535),
+    BeforeValidator(_number_in_text),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "pattern": "^[1-9][0-9]{0,3}$"},
+            ]
+        }
+    ),
+]
 
 _LOOSE = {"true": True, "1": True, 1: True, "false": False, "0": False, 0: False}
 
@@ -55,7 +78,12 @@ def _loose_boolean(value: object) -> object:
     return _LOOSE.get(value, value) if isinstance(value, str | int) else value
 
 
-LooseBoolean = Annotated[bool, BeforeValidator(_loose_boolean)]
+LooseBoolean = Annotated[
+    bool,
+    Field(strict=True),
+    BeforeValidator(_loose_boolean),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["true", "false", "1", "0", 1, 0]}]}),
+]
 
 
 def is_email(text: str) -> bool:
@@ -90,7 +118,9 @@ Email = Annotated[
     str, AfterValidator(_check_email), WithJsonSchema({"type": "string", "format": "email", "minLength": 1})
 ]
 Phone = Annotated[
-    str, AfterValidator(_check_phone), WithJsonSchema({"type": "string", "pattern": r"^\+[1-9][0-9]{6,14}$"})
+    str,
+    AfterValidator(_check_phone),
+    WithJsonSchema({"type": "string", "format": "phone", "pattern": r"^\+[1-9][0-9]{6,14}$"}),
 ]
 
 
@@ -115,7 +145,7 @@ def _read_future_moment(value: object) -> datetime:
 FutureMoment = Annotated[
     datetime,
     BeforeValidator(_read_future_moment),
-    WithJsonSchema({"type": "string", "examples": ["2030-01-31T09:00:00.000+00:00"]}),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2030-01-31T09:00:00.000+00:00"]}),
 ]
 
 _LABEL = r"[A-Za-z0-9._-]{1,36}"

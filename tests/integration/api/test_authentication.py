@@ -161,7 +161,7 @@ def test_nothing_of_another_project_is_reached_by_any_route(
     ids = fill(stranger)
     walked = 0
     for endpoint in endpoints(running_api.settings):
-        if "{" not in endpoint.path or endpoint._scopes == {"health.read"}:  # health is no project's
+        if "{" not in endpoint.path or endpoint.declared.scopes == {"health.read"}:  # health is no project's
             continue
         method = next(iter(endpoint.methods or ()))
         path = endpoint.path.removeprefix("/v1").format(**ids)
@@ -206,10 +206,10 @@ def test_the_same_ids_may_be_used_in_two_projects(caller: Caller, stranger: Call
 
 def test_every_scope_that_is_asked_for_can_be_given(running_api: RunningApi) -> None:
     for endpoint in endpoints(running_api.settings):
-        assert endpoint._scopes <= set(SCOPES) | USER_SCOPES, endpoint.path
+        assert endpoint.declared.scopes <= set(SCOPES) | USER_SCOPES, endpoint.path
 
 
 def test_only_a_few_routes_ask_for_no_scope(running_api: RunningApi) -> None:
-    public = {endpoint.path for endpoint in endpoints(running_api.settings) if not endpoint._scopes}
+    public = {endpoint.path for endpoint in endpoints(running_api.settings) if not endpoint.declared.scopes}
     assert public == {"/v1/health/version", "/v1/ping", "/v1/storage/buckets/{bucketId}/files/{fileId}/push"}
     assert requests.get(f"{running_api.endpoint}/health/version", timeout=10).status_code == 200

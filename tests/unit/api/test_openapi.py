@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.errors import STATUS_OF
 from api.principals import USER_SCOPES
@@ -42,14 +43,32 @@ def test_it_is_the_one_checked_in(document: dict[str, Any]) -> None:
     assert is_same, "look at the change, then write it down: python -m tests.openapi_document"
 
 
+def test_it_is_valid(document: dict[str, Any]) -> None:
+    assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+
+
 def test_every_operation_is_described(document: dict[str, Any]) -> None:
     tags = {tag["name"] for tag in document["tags"]}
     for name, operation in operations(document):
         assert operation["summary"], name
+        assert operation["description"], name
+        assert len(operation["tags"]) == 1, name
         assert set(operation["tags"]) <= tags, name
-        assert "default" in operation["responses"], name
-        assert "422" not in operation["responses"], f"{name}: the contract has no such status"
         assert operation.get("security") is not None, name
+
+
+def test_every_operation_says_how_it_refuses(document: dict[str, Any]) -> None:
+    """All of its statuses, so that the fuzz tests may take any other for a mistake."""
+    for name, operation in operations(document):
+        statuses = operation["responses"].keys()
+        assert {"401", "403", "404", "5XX"} <= statuses, name
+        assert ("400" in statuses) == takes_parameters(operation), name
+        assert ("413" in statuses) == ("requestBody" in operation), name
+        assert "422" not in statuses, f"{name}: the contract has no such status"
+
+
+def takes_parameters(operation: dict[str, Any]) -> bool:
+    return bool(operation.get("parameters")) or "requestBody" in operation
 
 
 def test_operation_ids_are_unique_and_as_the_sdks_name_calls(document: dict[str, Any]) -> None:
@@ -65,9 +84,10 @@ def test_path_parameters_are_those_of_the_path(document: dict[str, Any]) -> None
 
 
 def test_references_lead_somewhere(document: dict[str, Any]) -> None:
-    schemas = document["components"]["schemas"]
     for reference in texts_under("$ref", document):
-        assert reference.removeprefix("#/components/schemas/") in schemas
+        root, components, kind, name = reference.split("/")
+        assert (root, components) == ("#", "components")
+        assert name in document[components][kind]
 
 
 def test_scopes_are_those_a_key_can_have(document: dict[str, Any]) -> None:
@@ -79,16 +99,47 @@ def test_scopes_are_those_a_key_can_have(document: dict[str, Any]) -> None:
 def test_refusals_are_known_types_under_their_status(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         for status, response in operation["responses"].items():
-            if status == "default" or int(status) < 400:
-                continue
-            for type_ in re.findall(r"`(\w+)`", response["description"]):
-                assert STATUS_OF[type_] == int(status), f"{name}: {type_}"
+            for type_ in re.findall(r"`(\w+)`", follow(response, document)["description"]):
+                assert re.fullmatch(status.replace("X", "."), str(STATUS_OF[type_])), f"{name}: {type_}"
+
+
+def follow(described: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """What is described, or what the description refers to."""
+    if "$ref" not in described:
+        return described
+    _, components, kind, name = described["$ref"].split("/")
+    found: dict[str, Any] = document[components][kind][name]
+    return found
 
 
 def test_every_field_has_a_title(document: dict[str, Any]) -> None:
     for name, schema in document["components"]["schemas"].items():
         for field, described in schema.get("properties", {}).items():
             assert "title" in described or "$ref" in described, f"{name}.{field}"
+
+
+def test_every_text_and_list_and_object_has_an_example(document: dict[str, Any]) -> None:
+    """Numbers, booleans and choices of values speak for themselves."""
+    fields = {
+        f"{model}.{name}": field
+        for model, schema in document["components"]["schemas"].items()
+        for name, field in schema.get("properties", {}).items()
+    }
+    parameters = {
+        f"{name}: {parameter['name']}": parameter["schema"]
+        for name, operation in operations(document)
+        for parameter in operation.get("parameters", ())
+    }
+    assert [name for name, schema in (fields | parameters).items() if not speaks_for_itself(schema)] == []
+
+
+def speaks_for_itself(schema: dict[str, Any]) -> bool:
+    alternatives = [schema, *schema.get("anyOf", ())]
+    if any(key in one for one in alternatives for key in ("examples", "enum", "const", "$ref")):
+        return True
+    if any("$ref" in one.get("items", {}) for one in alternatives):
+        return True
+    return not any(one.get("type") in {"string", "array", "object"} for one in alternatives)
 
 
 def test_models_give_every_field(document: dict[str, Any]) -> None:

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from api.parameters import check, unfold
 from api.schemas import values
+from api.schemas.base import Parameters
 from shared.errors import RejectedRequest
 from shared.ids import PUBLIC_ID
 
@@ -100,12 +101,10 @@ def test_a_moment_without_a_zone_is_utc(text: str, moment: datetime) -> None:
     assert values.parse_moment(text) == moment
 
 
-class Sample(BaseModel):
-    model_config = STRICT
-
+class Sample(Parameters):
     required: str
     optional: str = "default"
-    flags: list[bool] = []
+    flags: list[bool] = Field(default_factory=list)
 
 
 def test_null_is_absent() -> None:
