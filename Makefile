@@ -4,8 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# Appwrite's SDKs that tests/sdk drives, each in an environment of its own; environments/NAME there locks what is in it.
+SDKS       := python-9.0.3 python-27.0.0 node-27.1.0 web-27.0.0
+OTHER_SDKS := python-20.1.0 node-14.2.0
+installed   = $(patsubst %,.sdk/%/.installed,$(1))
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check format bench clean lock
+.PHONY: help setup demo up test sdk check format bench clean lock
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +31,27 @@ demo: $(STAMP) ## run the main job on embedded Postgres and Redis: 20,000 people
 up: $(STAMP) ## start everything with embedded engines and the simulator; Ctrl-C stops it
 	@$(BIN)/tidings up
 
-test: check ## the checks, then all tests, on two cores
+.sdk/python-%/.installed: tests/sdk/environments/python-%/requirements.txt | $(STAMP)
+	@echo "Installing Appwrite's Python SDK $* into $(@D) ..."
+	@rm -rf $(@D)
+	@$(BIN)/python -m venv --without-pip $(@D)
+	@$(BIN)/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check --require-hashes -r $< \
+		|| { echo "Cannot install Appwrite's Python SDK $*: is the package index within reach?" >&2; exit 1; }
+	@touch $@
+
+# without Node nothing is installed, and the tests say what they skip
+.sdk/%/.installed: tests/sdk/environments/%/package-lock.json tests/sdk/environments/%/package.json
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node is not installed; the tour of $* will be skipped."; exit 0; }; \
+	echo "Installing Appwrite's JavaScript SDK $* into $(@D) ..."; \
+	rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D) && \
+	npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && touch $@ \
+		|| { echo "Cannot install Appwrite's JavaScript SDK $*: is npm's registry within reach?" >&2; exit 1; }
+
+test: check $(call installed,$(SDKS)) ## the checks, then all tests, on two cores
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+sdk: $(STAMP) $(call installed,$(SDKS) $(OTHER_SDKS)) ## tour the API with Appwrite's SDKs, older ones than in `make test` too
+	@$(BIN)/python -m pytest tests/sdk -m ""
 
 check: $(STAMP) ## ruff, formatting, mypy strict, import contracts
 	@$(BIN)/ruff check .
@@ -42,11 +66,16 @@ format: $(STAMP) ## let ruff fix and format
 bench: $(STAMP) ## measure throughput, beside two peers in the same run
 	@$(BIN)/python -m tests.benchmarks
 
-lock: $(STAMP) ## pin the dependencies again, hashes included (needs uv on the PATH)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements.lock
-	uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements-dev.lock
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
-clean: ## remove .venv, caches and the data of `make demo` and `make up`
+lock: $(STAMP) ## pin the dependencies again, hashes included (needs uv and npm on the PATH)
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+	for sdk in tests/sdk/environments/python-*; do (cd $$sdk && $(COMPILE) --quiet requirements.in -o requirements.txt) || exit 1; done
+	for sdk in $(dir $(wildcard tests/sdk/environments/*/package.json)); do \
+		(cd $$sdk && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund) || exit 1; done
+
+clean: ## remove .venv, .sdk, caches and the data of `make demo` and `make up`
 	@test ! -f .tidings/engines.location || rm -rf "$$(cat .tidings/engines.location)"
-	rm -rf $(VENV) .tidings .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .sdk .tidings .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,31 @@
+"""Appwrite's own SDKs, unmodified, each in its own environment, up to what the simulator got."""
+
+import pytest
+
+from tests.sdk.stops import accounts, audience, deliveries, documents, messages, page, providers, storage
+from tests.sdk.tour import Tour
+
+SERVER_SDKS = [
+    "python-9.0.3",
+    "python-27.0.0",
+    "node-27.1.0",
+    pytest.param("python-20.1.0", marks=pytest.mark.slow),
+    pytest.param("node-14.2.0", marks=pytest.mark.slow),
+]
+
+NOT_OURS = {"createappwriteprovider", "updateappwriteprovider"}
+"""Appwrite's own push service."""
+
+
+@pytest.mark.parametrize("tour", SERVER_SDKS, indirect=True)
+def test_every_messaging_call_of_a_server_sdk(tour: Tour) -> None:
+    for stop in (providers, audience, messages, accounts, storage, documents, deliveries):
+        stop.visit(tour)
+    left_out = tour.sdk.left_out("messaging")
+    assert {method: parameters for method, parameters in left_out.items() if method not in NOT_OURS} == {}
+
+
+@pytest.mark.parametrize("tour", ["web-27.0.0"], indirect=True)
+def test_the_client_calls_of_the_web_sdk(tour: Tour) -> None:
+    page.visit(tour)
+    assert tour.sdk.left_out("messaging") == {}
