@@ -9,6 +9,7 @@ from typing import assert_never
 from shared import metrics
 from shared.db.queries.finish import MAX_ERRORS
 from shared.db.queries.record import BatchChange, FollowingBatch, Recording
+from shared.db.queries.suppressions import Verdict
 from shared.domain.outcome import (
     Accepted,
     AccountFault,
@@ -108,8 +109,7 @@ class Settling:
                 self._refuse(target_seq, identifier, "refused", outcome.reason)
             case DeadAddress():
                 self._refuse(target_seq, identifier, "dead_address", outcome.reason)
-                if self._batch.message.channel == Channel.PUSH:
-                    self._recording.dead_targets.append(target_seq)
+                self._bury(target_seq, outcome.reason)
             case Retry():
                 self._retry(target_seq, identifier, outcome)
             case Unknown():
@@ -118,6 +118,15 @@ class Settling:
                 self._wait(target_seq, identifier, outcome)
             case _:
                 assert_never(outcome)
+
+    def _bury(self, target_seq: int, reason: str) -> None:
+        """A dead token expires its target; a dead address is suppressed, whoever has it."""
+        if self._batch.message.channel == Channel.PUSH:
+            self._recording.dead_targets.append(target_seq)
+        else:
+            claimed = self._claimed
+            verdict = Verdict(claimed.project_seq, claimed.provider_seq, "dead_address", reason, target_seq)
+            self._recording.suppressions.append(verdict)
 
     def _refuse(self, target_seq: int, identifier: str, outcome: str, reason: str) -> None:
         self._attempt(target_seq, outcome, "final", reason)

@@ -19,7 +19,7 @@ class ReceiptAddresses:
         self._origin = (public_url or "").rstrip("/").removesuffix("/v1")
 
     def url_of(self, provider_seq: int) -> str:
-        """ "" where the installation has no public address."""
+        """Empty where the installation has no public address."""
         return f"{self._origin}{PATH}/{self.place_of(provider_seq)}" if self._origin else ""
 
     def place_of(self, provider_seq: int) -> str:
@@ -35,8 +35,8 @@ class ReceiptAddresses:
             provider_seq = int(number, 16)
         except ValueError:
             return None
-        proofs = [_proof(key, provider_seq) for key in self._keys]
-        return provider_seq if any([hmac.compare_digest(proof.encode(), each.encode()) for each in proofs]) else None
+        proofs = (_proof(key, provider_seq).encode() for key in self._keys)
+        return provider_seq if any(hmac.compare_digest(proof.encode(), known) for known in proofs) else None
 
 
 def _proof(key: bytes, provider_seq: int) -> str:

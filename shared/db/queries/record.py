@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.db.queries.finish import MAX_ERRORS, finish_runs
+from shared.db.queries.suppressions import Verdict, suppress
 from shared.db.session import HotConnection, copy_rows
 from shared.domain.status import DeliveryState
 
@@ -89,6 +90,7 @@ class Recording:
     following: dict[int, list[FollowingBatch]] = field(default_factory=lambda: defaultdict(list))
     resends: dict[int, int] = field(default_factory=lambda: defaultdict(int))  # decided now; key: batch seq
     dead_targets: list[int] = field(default_factory=list)  # push targets that expire
+    suppressions: list[Verdict] = field(default_factory=list)  # addresses that must not be used again
     faults: dict[int, str | None] = field(default_factory=dict)  # provider_seq: why it is at fault; None: mended
 
 
@@ -289,6 +291,7 @@ async def _write_verdicts(connection: HotConnection, recording: Recording) -> No
             " (SELECT seq FROM targets WHERE seq = ANY(%s) AND NOT expired ORDER BY seq FOR UPDATE)",
             [recording.dead_targets],
         )
+    await suppress(connection, recording.suppressions)
     for provider_seq, reason in sorted(recording.faults.items()):
         await connection.execute(
             "UPDATE providers SET fault_reason = %(reason)s::text,"

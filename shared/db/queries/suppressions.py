@@ -91,6 +91,18 @@ async def list_suppressions(
         return await cursor.fetchall()
 
 
+async def find_suppression(
+    connection: HotConnection, project_seq: ProjectSeq, *, channel: str, identifier: str
+) -> ListedSuppression | None:
+    async with connection.cursor(row_factory=class_row(ListedSuppression)) as cursor:
+        await cursor.execute(
+            "SELECT channel, identifier, cause, reason, created_at FROM suppressions"
+            " WHERE project_seq = %s AND channel = %s AND identifier = lower(%s)",
+            [project_seq, channel, identifier],
+        )
+        return await cursor.fetchone()
+
+
 async def add_suppression(
     connection: HotConnection, project_seq: ProjectSeq, *, channel: str, identifier: str, reason: str
 ) -> bool:
