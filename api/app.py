@@ -19,6 +19,8 @@ from api.tokens import TokenSigner
 from shared.db.pools import CONNECTIONS_PER_PROCESS
 from shared.db.secrets import SecretBox, read_secret_keys
 from shared.db.session import create_engine, create_sessions
+from shared.files.contents import FileContents
+from shared.files.objects import open_object_store
 from shared.queue.rings import Ringer
 from shared.settings import Settings
 
@@ -32,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         engine=engine,
         sessions=create_sessions(engine),
+        contents=FileContents(engine, open_object_store(settings)),
         secret_box=SecretBox(secret_keys),
         tokens=tokens,
         directory=Directory(engine, tokens, remember_seconds=settings.key_cache_seconds),

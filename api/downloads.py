@@ -1,20 +1,24 @@
 """A file's bytes as an answer, whole or a range of them (contract §16)."""
 
 import re
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 from starlette.responses import StreamingResponse
 
 from api.kernel import Call
+from api.refusals import found
 from shared.db.models import StoredFile
-from shared.db.queries.files import read_range
 from shared.errors import RejectedRequest
 
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 
-def send_file(call: Call, file: StoredFile, *, disposition: str) -> StreamingResponse:
-    """`disposition`: inline or attachment."""
+async def send_file(call: Call, file: StoredFile, *, disposition: str) -> StreamingResponse:
+    """`disposition`: inline or attachment. Raises NotReachable where the storage does not answer.
+
+    It is asked before the answer begins; what happens after that breaks the connection off.
+    """
     start, end, is_part = _wanted(call.headers.get("range"), file.size)
     headers = {
         "content-disposition": f"{disposition}; filename*=UTF-8''{quote(file.name, safe='')}",
@@ -25,8 +29,15 @@ def send_file(call: Call, file: StoredFile, *, disposition: str) -> StreamingRes
     }
     if is_part:
         headers["content-range"] = f"bytes {start}-{end}/{file.size}"
-    body = read_range(call.services.engine, file.seq, start, end)
-    return StreamingResponse(body, 206 if is_part else 200, headers, media_type=file.mime_type)
+    contents = call.services.contents.read_range(file.seq, start, end)
+    first = found(await anext(contents, None), "storage_file_not_found")
+    return StreamingResponse(_rest(first, contents), 206 if is_part else 200, headers, media_type=file.mime_type)
+
+
+async def _rest(first: bytes, contents: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for content in contents:
+        yield content
 
 
 def _wanted(header: str | None, size: int) -> tuple[int, int, bool]:

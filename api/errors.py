@@ -95,6 +95,7 @@ _TYPES: dict[int, tuple[str, ...]] = {
     503: (
         "health_queue_size_exceeded",
         "general_database_unavailable",  # ours
+        "general_storage_unavailable",  # ours
     ),
 }
 

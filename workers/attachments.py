@@ -1,10 +1,14 @@
-"""Attachments of mails: loaded once per message and process, kept within a cap."""
+"""Attachments of mails: read once for all messages of a process that name them, kept within a cap."""
 
+import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from shared.db.queries.files import find_named_files, read_whole
-from shared.db.session import HotConnection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.db.queries.files import NamedFile, find_named_files
+from shared.db.session import hot_transaction
+from shared.files.contents import FileContents
 from shared.providers.contract import ContentFile
 
 LIMIT_BYTES: Final = 25 * 1024 * 1024
@@ -17,45 +21,63 @@ class AttachmentsRefused(Exception):  # named for what happened
     """The message cannot be sent with the files it names; its text says which and why."""
 
 
+class _Key(NamedTuple):
+    """The hash is one that somebody could forge, so it stands for a content within one project only."""
+
+    project_seq: int
+    signature: str
+    size: int
+
+
 class Attachments:
-    """Files by their internal key: content never changes, and an id that is used again is another file."""
+    """Contents by their hash: a file that was uploaded many times is held once."""
 
-    def __init__(self) -> None:
-        self._kept: dict[int, ContentFile] = {}  # key: file_seq; least recently used first
+    def __init__(self, engine: AsyncEngine, contents: FileContents, *, kept_bytes: int = KEPT_BYTES) -> None:
+        self._engine = engine
+        self._contents = contents
+        self._most_bytes = kept_bytes
+        self._kept: dict[_Key, bytes] = {}  # least recently used first
+        self._kept_bytes = 0
+        self._reading: dict[_Key, asyncio.Task[bytes | None]] = {}
 
-    async def load(
-        self, connection: HotConnection, project_seq: int, data: Mapping[str, Any]
-    ) -> tuple[ContentFile, ...]:
-        """Raises AttachmentsRefused."""
+    async def load(self, project_seq: int, data: Mapping[str, Any]) -> tuple[ContentFile, ...]:
+        """Raises AttachmentsRefused, and NotReachable where the storage does not answer."""
         pairs = [(named["bucketId"], named["fileId"]) for named in data.get("attachments") or ()]
-        if not pairs:
-            return ()
-        named = await find_named_files(connection, project_seq, pairs)
+        async with hot_transaction(self._engine) as connection:
+            named = await find_named_files(connection, project_seq, pairs)
         if sum(file.size or 0 for file in named) > LIMIT_BYTES:
             raise AttachmentsRefused("the attachments are larger than 25 MB together")
-        loaded = []
-        for file in named:
-            content = await self._get(connection, file.seq, file.name or "", file.mime_type or "")
-            if content is None:
-                raise AttachmentsRefused(f"the attachment {file.bucket_id}:{file.file_id} is gone")
-            loaded.append(content)
-        return tuple(loaded)
+        return tuple([await self._load(project_seq, file) for file in named])
 
-    async def _get(self, connection: HotConnection, seq: int | None, name: str, mime_type: str) -> ContentFile | None:
-        if seq is None:
+    async def _load(self, project_seq: int, file: NamedFile) -> ContentFile:
+        content = await self._get(project_seq, file)
+        if content is None:
+            raise AttachmentsRefused(f"the attachment {file.bucket_id}:{file.file_id} is gone")
+        return ContentFile(file.name or "", file.mime_type or "", content)
+
+    async def _get(self, project_seq: int, file: NamedFile) -> bytes | None:
+        """Read once, however many batches ask for it at the same time."""
+        if file.seq is None:
             return None
-        kept = self._kept.pop(seq, None)
-        if kept is None or kept.name != name:  # renamed meanwhile
-            content = await read_whole(connection, seq)
-            kept = ContentFile(name, mime_type, content) if content is not None else None
-        if kept is not None:
-            self._kept[seq] = kept
-            self._make_room()
-        return kept
+        key = _Key(project_seq, file.signature or "", file.size or 0)
+        if key in self._kept:
+            content = self._kept[key] = self._kept.pop(key)  # the newest now
+            return content
+        if key not in self._reading:
+            self._reading[key] = asyncio.create_task(self._read(key, file.seq, file.chunks_total or 0))
+            self._reading[key].add_done_callback(lambda reading: self._forget(key, reading))
+        return await asyncio.shield(self._reading[key])
 
-    def _make_room(self) -> None:
-        total = sum(len(file.content) for file in self._kept.values())
-        for seq in list(self._kept):
-            if total <= KEPT_BYTES:
-                return
-            total -= len(self._kept.pop(seq).content)
+    def _forget(self, key: _Key, reading: "asyncio.Task[bytes | None]") -> None:
+        del self._reading[key]
+        if not reading.cancelled():
+            reading.exception()  # seen, even where nobody waits for it any more
+
+    async def _read(self, key: _Key, file_seq: int, chunks_total: int) -> bytes | None:
+        content = await self._contents.read_whole(file_seq, chunks_total)
+        if content is not None:
+            self._kept[key] = content
+            self._kept_bytes += len(content)
+        while self._kept_bytes > self._most_bytes:
+            self._kept_bytes -= len(self._kept.pop(next(iter(self._kept))))
+        return content

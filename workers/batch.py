@@ -37,13 +37,12 @@ class OpenBatch:
     queue: DeliveryQueue
     message: LoadedMessage
     provider: LoadedProvider | None  # None: disabled or deleted since the batch was planned
-    content: Content
+    content: Content  # without files until it is about to be sent
     targets: dict[int, LoadedTarget]  # key: target_seq; a deleted one is missing
     roles: dict[int, Literal["cc", "bcc"]]  # cc and bcc recipients of a mail; key: target_seq
     unknown_rule: UnknownRule
     fallback: LoadedProvider | None  # another enabled provider of the channel to go on with
     lease_deadline: float  # monotonic seconds until which we may call the provider
-    fault: str | None = None  # why the message cannot be sent at all
     attempted_to: int = 0
     recorded_total: int = 0
     # wanted from the next recording

@@ -27,9 +27,8 @@ from shared.db.session import HotConnection, hot_transaction
 from shared.domain.clock import DatabaseClock
 from shared.domain.queues import parse_delivery_queue
 from shared.domain.status import Channel
-from shared.providers.contract import Content, ContentFile
+from shared.providers.contract import Content
 from shared.providers.registry import adapter_facts
-from workers.attachments import Attachments, AttachmentsRefused
 from workers.batch import OpenBatch
 
 Role = Literal["cc", "bcc"]
@@ -44,8 +43,6 @@ class _Loaded:
     providers: list[LoadedProvider]
     targets: dict[int, LoadedTarget]
     roles: dict[int, dict[int, Role]] = field(default_factory=dict)  # key: message_seq, then target_seq
-    files: dict[int, tuple[ContentFile, ...]] = field(default_factory=dict)  # key: message_seq
-    faults: dict[int, str] = field(default_factory=dict)  # why a message cannot be sent at all; key: message_seq
 
 
 class Claimer:
@@ -57,7 +54,6 @@ class Claimer:
         self._lease_seconds = lease_seconds
         self._worker = f"{socket.gethostname()}/{os.getpid()}"
         self._turns: dict[str, Turn] = {}
-        self._attachments = Attachments()
 
     async def claim(self, queue: str, *, turns: int) -> list[OpenBatch]:
         """At most one batch of each of `turns` messages, committed as ours before they are loaded."""
@@ -106,11 +102,6 @@ class Claimer:
             message = messages[batch.message_seq]
             if batch.message_seq not in loaded.roles and (message.data.get("cc") or message.data.get("bcc")):
                 loaded.roles[batch.message_seq] = await _load_roles(connection, batch.project_seq, message)
-        for seq, project_seq in {batch.message_seq: batch.project_seq for batch in claimed}.items():
-            try:
-                loaded.files[seq] = await self._attachments.load(connection, project_seq, messages[seq].data)
-            except AttachmentsRefused as error:
-                loaded.faults[seq] = str(error)
         return loaded
 
     def _open(self, claimed: ClaimedBatch, loaded: _Loaded, began: float) -> OpenBatch:
@@ -136,9 +127,7 @@ class Claimer:
                 channel=Channel(message.channel),
                 data=message.data,
                 expires_at=message.expires_at.timestamp(),
-                files=loaded.files.get(claimed.message_seq, ()),
             ),
-            fault=loaded.faults.get(claimed.message_seq),
             targets=loaded.targets,
             roles=loaded.roles.get(claimed.message_seq, {}),
             unknown_rule=adapter_facts(queue.kind).unknown_rule,

@@ -6,6 +6,7 @@ Safe to repeat: only recipients without an outcome are sent, and every write nam
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -16,15 +17,19 @@ from shared.domain.clock import DatabaseClock
 from shared.domain.outcome import Accepted, AccountFault, Outcome, Retry, Unknown
 from shared.domain.retry import RetryPolicy
 from shared.domain.status import DeliveryState
-from shared.errors import ConfigurationError, StaleClaim
+from shared.errors import ConfigurationError, NotReachable, StaleClaim
 from shared.providers.contract import SendRequest
 from workers.accounts import Accounts, OpenAccount
+from workers.attachments import Attachments, AttachmentsRefused
 from workers.batch import Ended, OpenBatch, Rebound
 from workers.recorder import Recorder
 from workers.window import Window
 
 LONG_HOLD_SECONDS = 1.0
 """An account held back for longer is not waited for: its batches go back with a due time."""
+
+FILES_RETRY_SECONDS = 15.0
+"""How long a batch waits whose message's attachments could not be read."""
 
 log = structlog.get_logger()
 
@@ -38,6 +43,7 @@ class Deliverer:
         window: Window,
         recorder: Recorder,
         accounts: Accounts,
+        attachments: Attachments,
         clock: DatabaseClock,
         policy: RetryPolicy,
         provider_timeout_seconds: Callable[[str], float],
@@ -45,6 +51,7 @@ class Deliverer:
         self._window = window
         self._recorder = recorder
         self._accounts = accounts
+        self._attachments = attachments
         self._clock = clock
         self._policy = policy
         self._provider_timeout_seconds = provider_timeout_seconds
@@ -56,6 +63,8 @@ class Deliverer:
             ending = self._ending_of(batch)
             if ending is not None:
                 await self._end_all(batch, ending)
+            elif batch.content.data.get("attachments"):
+                await self._send_with_files(batch)
             else:
                 await self._send_all(batch)
         except StaleClaim:
@@ -73,8 +82,6 @@ class Deliverer:
             return Ended(DeliveryState.EXPIRED, "not reached within the message's time to live")
         if batch.provider is None:
             return Rebound() if batch.fallback else Ended(DeliveryState.FAILED, NO_PROVIDER)
-        if batch.fault is not None:
-            return Ended(DeliveryState.FAILED, batch.fault)
         return None
 
     async def _end_all(self, batch: OpenBatch, ending: Ended | Rebound | AccountFault) -> None:
@@ -86,6 +93,20 @@ class Deliverer:
             target = batch.targets.get(target_seq)
             self._recorder.add(batch, (target_seq, target.identifier if target else "", ending))
         await self._recorder.close(batch)
+
+    async def _send_with_files(self, batch: OpenBatch) -> None:
+        """As `_send_all`, once the files are here: no transaction is open, and other batches go on meanwhile."""
+        try:
+            async with asyncio.timeout(self._provider_timeout_seconds(batch.queue.kind)):
+                files = await self._attachments.load(batch.claimed.project_seq, batch.content.data)
+        except AttachmentsRefused as error:
+            await self._end_all(batch, Ended(DeliveryState.FAILED, str(error)))
+        except (NotReachable, TimeoutError) as error:
+            log.warning("attachments not readable", run=batch.claimed.run, reason=str(error) or "too slow")
+            await self._give_back(batch, after_seconds=FILES_RETRY_SECONDS)
+        else:
+            batch.content = replace(batch.content, files=files)
+            await self._send_all(batch)
 
     async def _send_all(self, batch: OpenBatch) -> None:
         assert batch.provider is not None
@@ -215,8 +236,10 @@ class Deliverer:
 
     async def _give_back_unsent(self, batch: OpenBatch, account: OpenAccount) -> None:
         """The slice ended or the account is held back: the unmarked rest becomes due again."""
-        now = self._clock.now()
-        batch.release_at = now + timedelta(seconds=account.held_seconds)
         if account.is_faulty:
-            batch.waiting_since = batch.claimed.waiting_since or now
+            batch.waiting_since = batch.claimed.waiting_since or self._clock.now()
+        await self._give_back(batch, after_seconds=account.held_seconds)
+
+    async def _give_back(self, batch: OpenBatch, *, after_seconds: float) -> None:
+        batch.release_at = self._clock.now() + timedelta(seconds=after_seconds)
         await self._recorder.release(batch)

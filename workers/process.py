@@ -14,12 +14,15 @@ from shared.db.secrets import open_secret_box
 from shared.db.session import create_engine
 from shared.domain.clock import DatabaseClock
 from shared.domain.retry import RetryPolicy
+from shared.files.contents import FileContents
+from shared.files.objects import open_object_store
 from shared.providers.contract import Account, Adapter
 from shared.providers.curl import CurlTransport
 from shared.providers.registry import make_adapter
 from shared.queue.rings import Ringer
 from shared.settings import Settings
 from workers.accounts import Accounts
+from workers.attachments import Attachments
 from workers.claim import Claimer
 from workers.deliver import Deliverer
 from workers.drain import Drain
@@ -104,6 +107,7 @@ class WorkerProcess:
             window=window,
             recorder=self._recorder,
             accounts=self._accounts,
+            attachments=Attachments(self._engine, FileContents(self._engine, open_object_store(settings))),
             clock=clock,
             policy=policy,
             provider_timeout_seconds=self._provider_timeout_seconds,

@@ -1,4 +1,4 @@
-"""/v1/storage (contract §16): buckets, and files in Postgres, where every process can read them."""
+"""/v1/storage (contract §16): buckets, and files where every process can read them."""
 
 from typing import Annotated
 
@@ -6,12 +6,13 @@ from fastapi import Query
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import StreamingResponse
 
+from api.declarations import Content, Upload
 from api.downloads import send_file
-from api.kernel import Call, Routes, Upload
+from api.kernel import Call, Routes
 from api.limits import RateLimit
 from api.paths import BucketId, FileId
 from api.permissions import permissions_to_give
-from api.principals import KeyHolder, LoggedIn
+from api.principals import KeyHolder
 from api.push_images import check_address
 from api.queries import Attribute, Kind, select, stored_attributes
 from api.refusals import created, found
@@ -25,10 +26,10 @@ from api.schemas.storage import (
     FileModel,
     FileUpdate,
 )
-from api.uploads import Part, read_part
+from api.uploads import read_part, store_part
 from shared.db.models import Bucket, StoredFile
 from shared.db.queries import files
-from shared.db.queries.files import CHUNK_BYTES, SizedBucket
+from shared.db.queries.files import SizedBucket
 from shared.errors import RejectedRequest
 
 routes = Routes("storage")
@@ -119,12 +120,10 @@ async def delete_bucket(call: Call, bucket_id: BucketId) -> None:
     sessions = call.services.sessions
     async with sessions() as session:
         bucket = found(await files.find_bucket(session, call.project.seq, bucket_id), "storage_bucket_not_found")
-    gone = 1
-    while gone:
+    is_gone = False
+    while not is_gone:
         async with sessions.begin() as session:
-            gone = await files.delete_files_of(session, bucket.seq)
-    async with sessions.begin() as session:
-        await files.delete_bucket(session, bucket.seq)
+            is_gone = await files.delete_bucket(session, bucket.seq)
 
 
 async def _find_bucket(call: Call, session: AsyncSession, bucket_id: str) -> Bucket:
@@ -192,38 +191,7 @@ async def create_file(call: Call, bucket_id: BucketId) -> FileModel:
         bucket = await _find_bucket(call, session, bucket_id)
     if not call.may("create", bucket.permissions):
         raise RejectedRequest("user_unauthorized", "The bucket does not let the caller create files.")
-    part = await read_part(call, bucket)
-    permissions = permissions_to_give(call, part.parameters.permissions)
-    async with call.services.sessions.begin() as session:
-        file = await _store_part(call, session, bucket, part, permissions)
-    return FileModel.of(file, bucket_id)
-
-
-async def _store_part(
-    call: Call, session: AsyncSession, bucket: Bucket, part: Part, permissions: list[str]
-) -> StoredFile:
-    uploader = call.user.id if isinstance(call.principal, LoggedIn) else ""
-    file = await files.hold_file(
-        session,
-        bucket,
-        id=part.file_id,
-        name=part.name,
-        permissions=permissions,
-        size=part.size,
-        chunks_total=part.chunks_total,
-        uploader=uploader,
-    )
-    is_begun = file.chunks_uploaded > 0
-    if file.chunks_uploaded == file.chunks_total or (is_begun and part.number is None):
-        raise RejectedRequest("storage_file_already_exists", "There is a file of this id already.")
-    if file.uploader != uploader:
-        raise RejectedRequest("user_unauthorized", "Somebody else uploads a file of this id.")
-    if file.size != part.size:
-        raise RejectedRequest("storage_invalid_content_range", f"The file was begun with {file.size} bytes.")
-    numbers = range(part.chunks_total) if part.number is None else (part.number,)
-    for number in numbers:
-        file = await files.add_chunk(session, file, number, await part.file.read(CHUNK_BYTES))
-    return file
+    return FileModel.of(await store_part(call, bucket, await read_part(call, bucket)), bucket_id)
 
 
 @routes.get(
@@ -272,27 +240,30 @@ def _complete(file: StoredFile | None) -> StoredFile:
 async def _send(call: Call, bucket_id: str, file_id: str, *, disposition: str) -> StreamingResponse:
     async with call.services.sessions() as session:
         _, file = await _find_file(call, session, bucket_id, file_id, "read")
-    return send_file(call, _complete(file), disposition=disposition)
+    return await send_file(call, _complete(file), disposition=disposition)
 
 
 _SENT = ["storage_bucket_not_found", "storage_file_not_found", "user_unauthorized", "storage_invalid_range"]
+_CONTENT = Content("*/*", has_parts=True)
 
 
-@routes.get("/v1/storage/buckets/{bucketId}/files/{fileId}/view", scope="files.read", answers=None, refusals=_SENT)
+@routes.get("/v1/storage/buckets/{bucketId}/files/{fileId}/view", scope="files.read", answers=_CONTENT, refusals=_SENT)
 async def get_file_view(call: Call, bucket_id: BucketId, file_id: FileId) -> StreamingResponse:
     return await _send(call, bucket_id, file_id, disposition="inline")
 
 
-@routes.get("/v1/storage/buckets/{bucketId}/files/{fileId}/download", scope="files.read", answers=None, refusals=_SENT)
+@routes.get(
+    "/v1/storage/buckets/{bucketId}/files/{fileId}/download", scope="files.read", answers=_CONTENT, refusals=_SENT
+)
 async def get_file_download(call: Call, bucket_id: BucketId, file_id: FileId) -> StreamingResponse:
     return await _send(call, bucket_id, file_id, disposition="attachment")
 
 
-@routes.get("/v1/storage/buckets/{bucketId}/files/{fileId}/push", answers=None, refusals=_SENT)
+@routes.get("/v1/storage/buckets/{bucketId}/files/{fileId}/push", answers=_CONTENT, refusals=_SENT)
 async def get_push_image(call: Call, bucket_id: BucketId, file_id: FileId) -> StreamingResponse:
     """What a push message's image address leads to; the token in it is all that is asked for."""
     check_address(call, bucket_id, file_id)
     async with call.services.sessions() as session:
         bucket = found(await files.find_bucket(session, call.project.seq, bucket_id), "storage_bucket_not_found")
         file = await files.find_file(session, bucket.seq, file_id)
-    return send_file(call, _complete(file), disposition="inline")
+    return await send_file(call, _complete(file), disposition="inline")

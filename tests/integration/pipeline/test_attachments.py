@@ -1,15 +1,24 @@
-"""Attachments on their way to an adapter: loaded with the claim, and what is wrong with them ends the message."""
+"""Attachments on their way to an adapter: read once, kept within a cap; what is wrong with them ends the message."""
 
-from shared.domain.clock import DatabaseClock
-from tests.integration.pipeline.conftest import LEASE_SECONDS, Bench
-from workers.attachments import LIMIT_BYTES
-from workers.batch import OpenBatch
-from workers.claim import Claimer
+import asyncio
+import hashlib
+from collections.abc import Iterator
 
-QUEUE = "email.smtp.bulk"
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.errors import NotReachable
+from shared.files.contents import FileContents
+from shared.files.objects import open_object_store
+from shared.settings import Settings
+from tests.integration.pipeline.conftest import Bench
+from tests.integration.pipeline.worker import Provider, working
+from tests.s3_server import Bucket, object_settings, serve_bucket
+from workers.attachments import LIMIT_BYTES, Attachments, AttachmentsRefused
 
 
-def store(bench: Bench, file_id: str, *chunks: bytes, size: int | None = None) -> None:
+def store(bench: Bench, file_id: str, *chunks: bytes, size: int | None = None) -> int:
+    """The file's seq."""
     project_seq = bench.factory.project_seq
     bench.do(
         "INSERT INTO buckets (project_seq, id, name, permissions, file_security, enabled, maximum_file_size,"
@@ -19,44 +28,159 @@ def store(bench: Bench, file_id: str, *chunks: bytes, size: int | None = None) -
     )
     ((seq,),) = bench.ask(
         "INSERT INTO files (project_seq, bucket_seq, id, name, uploader, mime_type, permissions, size, chunks_total,"
-        " chunks_uploaded) SELECT project_seq, seq, %s, %s, '', 'text/plain', '{}', %s, %s, %s FROM buckets"
-        " WHERE project_seq = %s RETURNING seq",
-        *(file_id, f"{file_id}.txt", size or sum(map(len, chunks)), len(chunks), len(chunks), project_seq),
+        " chunks_uploaded, signature) SELECT project_seq, seq, %s, %s, '', 'text/plain', '{}', %s, %s, %s, %s"
+        " FROM buckets WHERE project_seq = %s RETURNING seq",
+        *(file_id, f"{file_id}.txt", size or sum(map(len, chunks)), len(chunks), len(chunks)),
+        *(hashlib.md5(b"".join(chunks), usedforsecurity=False).hexdigest(), project_seq),
     )
     for number, chunk in enumerate(chunks):
         bench.do("INSERT INTO file_chunks (file_seq, number, content) VALUES (%s, %s, %s)", seq, number, chunk)
+    return int(seq)
 
 
-async def claim_mail(bench: Bench, *files: str) -> list[OpenBatch]:
-    """The two batches of a mail to two people that names these files."""
-    bench.factory.provider("smtp", "smtp", credentials={"host": "mail.example.com"})
-    bench.factory.audience(2, channel="email")
-    named = [{"bucketId": "docs", "fileId": file_id} for file_id in files]
-    data: dict[str, object] = {"subject": "Hello", "content": "Hello", "attachments": named}
-    bench.factory.message("mail", channel="email", users=["person-1", "person-2"], data=data)
-    await bench.plan(batch_size=1)
-    claimer = Claimer(bench.engine, DatabaseClock(), lease_seconds=LEASE_SECONDS)
-    return [*await claimer.claim(QUEUE, turns=1), *await claimer.claim(QUEUE, turns=1)]
+def named(*file_ids: str) -> dict[str, object]:
+    return {"attachments": [{"bucketId": "docs", "fileId": file_id} for file_id in file_ids]}
 
 
-async def test_all_batches_of_a_message_carry_the_same_bytes(bench: Bench) -> None:
+class CountedContents(FileContents):
+    """Says how often a whole file was read."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        super().__init__(engine, None)
+        self.reads = 0
+
+    async def read_whole(self, file_seq: int, chunks_total: int) -> bytes | None:
+        self.reads += 1
+        return await super().read_whole(file_seq, chunks_total)
+
+
+@pytest.fixture
+def contents(bench: Bench) -> CountedContents:
+    return CountedContents(bench.engine)
+
+
+async def test_files_come_in_the_order_in_which_they_are_named(bench: Bench, contents: CountedContents) -> None:
     store(bench, "long", b"one ", b"two")
     store(bench, "short", b"x")
-    first, second = await claim_mail(bench, "long", "short")
-    files = [(file.name, file.mime_type, file.content) for file in first.content.files]
-    assert files == [("long.txt", "text/plain", b"one two"), ("short.txt", "text/plain", b"x")]
-    assert first.fault is None
-    assert [file.content for file in second.content.files] == [b"one two", b"x"]
-    assert second.content.files[0].content is first.content.files[0].content, "loaded once"
+    files = await Attachments(bench.engine, contents).load(bench.factory.project_seq, named("short", "long"))
+    assert [(file.name, file.mime_type, file.content) for file in files] == [
+        ("short.txt", "text/plain", b"x"),
+        ("long.txt", "text/plain", b"one two"),
+    ]
 
 
-async def test_a_file_that_is_gone_fails_the_message(bench: Bench) -> None:
-    batches = await claim_mail(bench, "gone")
-    assert [batch.fault for batch in batches] == ["the attachment docs:gone is gone"] * 2
+async def test_equal_files_are_read_once(bench: Bench, contents: CountedContents) -> None:
+    store(bench, "one", b"same")
+    store(bench, "two", b"same")
+    attachments = Attachments(bench.engine, contents)
+    first = await attachments.load(bench.factory.project_seq, named("one", "one"))
+    second = await attachments.load(bench.factory.project_seq, named("two"))
+    assert contents.reads == 1
+    assert [file.name for file in (*first, *second)] == ["one.txt", "one.txt", "two.txt"]
+    assert second[0].content is first[0].content
 
 
-async def test_too_much_fails_the_message_before_it_is_read(bench: Bench) -> None:
+async def test_batches_that_ask_at_the_same_time_share_one_reading(bench: Bench, contents: CountedContents) -> None:
+    store(bench, "one", b"same")
+    attachments = Attachments(bench.engine, contents)
+    loads = [attachments.load(bench.factory.project_seq, named("one")) for _ in range(4)]
+    loaded = await asyncio.gather(*loads)
+    assert [file.content for (file,) in loaded] == [b"same"] * 4
+    assert contents.reads == 1
+
+
+async def test_no_more_is_kept_than_the_cap(bench: Bench, contents: CountedContents) -> None:
+    for name in "abc":
+        store(bench, name, name.encode() * 10)
+    attachments = Attachments(bench.engine, contents, kept_bytes=20)
+    for name in ("a", "b", "a", "c"):  # c takes the place of b, which was used before a
+        await attachments.load(bench.factory.project_seq, named(name))
+    assert contents.reads == 3
+    await attachments.load(bench.factory.project_seq, named("c"))
+    await attachments.load(bench.factory.project_seq, named("a"))
+    assert contents.reads == 3
+    await attachments.load(bench.factory.project_seq, named("b"))
+    assert contents.reads == 4
+    assert sum(map(len, attachments._kept.values())) == attachments._kept_bytes == 20
+
+
+async def test_a_file_larger_than_the_cap_is_sent_and_not_kept(bench: Bench, contents: CountedContents) -> None:
+    store(bench, "large", b"x" * 21)
+    attachments = Attachments(bench.engine, contents, kept_bytes=20)
+    assert [file.content for file in await attachments.load(bench.factory.project_seq, named("large"))] == [b"x" * 21]
+    assert attachments._kept == {}
+
+
+async def test_files_of_another_project_are_none_of_ours(bench: Bench, contents: CountedContents) -> None:
+    store(bench, "one", b"same")
+    attachments = Attachments(bench.engine, contents)
+    await attachments.load(bench.factory.project_seq, named("one"))
+    with pytest.raises(AttachmentsRefused, match="docs:one is gone"):
+        await attachments.load(bench.factory.project_seq + 1, named("one"))
+
+
+async def test_what_is_gone_or_too_large_is_refused(bench: Bench, contents: CountedContents) -> None:
     store(bench, "huge", b"x", size=LIMIT_BYTES)
     store(bench, "more", b"x", size=1)
-    batches = await claim_mail(bench, "huge", "more")
-    assert [batch.fault for batch in batches] == ["the attachments are larger than 25 MB together"] * 2
+    attachments = Attachments(bench.engine, contents)
+    with pytest.raises(AttachmentsRefused, match="the attachment docs:gone is gone"):
+        await attachments.load(bench.factory.project_seq, named("more", "gone"))
+    with pytest.raises(AttachmentsRefused, match="larger than 25 MB together"):
+        await attachments.load(bench.factory.project_seq, named("huge", "more"))
+
+
+@pytest.fixture
+def bucket() -> Iterator[Bucket]:
+    with serve_bucket() as bucket:
+        yield bucket
+
+
+async def test_a_storage_that_is_away_makes_nobody_give_up(bench: Bench, bucket: Bucket) -> None:
+    seq = store(bench, "one", b"same")
+    bench.do("UPDATE file_chunks SET content = NULL, object_key = 'key' WHERE file_seq = %s", seq)
+    bucket.objects["files/key"] = b"same"
+    contents = FileContents(bench.engine, open_object_store(Settings(**object_settings(bucket))))
+    attachments = Attachments(bench.engine, contents)
+
+    bucket.is_away = True
+    with pytest.raises(NotReachable):
+        await attachments.load(bench.factory.project_seq, named("one"))
+    bucket.is_away = False
+    assert [file.content for file in await attachments.load(bench.factory.project_seq, named("one"))] == [b"same"]
+
+
+async def test_an_object_that_the_storage_lost_is_no_deleted_file(bench: Bench, bucket: Bucket) -> None:
+    seq = store(bench, "one", b"same")
+    bench.do("UPDATE file_chunks SET content = NULL, object_key = 'key' WHERE file_seq = %s", seq)
+    contents = FileContents(bench.engine, open_object_store(Settings(**object_settings(bucket))))
+    with pytest.raises(NotReachable, match="has lost the content"):
+        await contents.read_whole(seq, 1)
+    with pytest.raises(NotReachable, match="TIDINGS_FILES_URL is not set"):
+        await FileContents(bench.engine, None).read_whole(seq, 1)
+
+
+async def test_recipients_wait_for_the_storage_and_fail_for_a_missing_file(bench: Bench, bucket: Bucket) -> None:
+    """Waiting costs no attempt; the reason of a failure is told."""
+    bench.factory.provider("smtp", "smtp", credentials={"host": "mail.example.com"})
+    bench.factory.audience(1, channel="email")
+    seq = store(bench, "one", b"same")
+    bench.do("UPDATE file_chunks SET content = NULL, object_key = 'key' WHERE file_seq = %s", seq)
+    data = {"subject": "Hello", "content": "Hello", **named("one")}
+    run = bench.factory.message("mail", channel="email", users=["person-1"], data=data)
+    await bench.plan()
+    provider = Provider()
+    contents = FileContents(bench.engine, open_object_store(Settings(**object_settings(bucket))))
+
+    async with working(bench, provider, contents=contents) as worker:
+        bucket.is_away = True
+        await worker.deliver_due(queue="email.smtp.bulk")
+        waiting = bench.ask("SELECT state, attempt, due_at > now() + interval '10 s', token FROM batches")
+        assert waiting == [("due", 1, True, None)]
+
+        bench.do("DELETE FROM files")
+        bench.do("UPDATE batches SET due_at = now()")
+        await worker.deliver_due(queue="email.smtp.bulk")
+
+    assert provider.asked == []
+    assert bench.states(run) == {"failed": 1}
+    assert bench.ask("SELECT error FROM deliveries") == [("the attachment docs:one is gone",)]

@@ -11,10 +11,12 @@ from shared.domain.clock import DatabaseClock
 from shared.domain.outcome import Accepted, Outcome, UnknownRule
 from shared.domain.retry import RetryPolicy
 from shared.domain.status import Channel
+from shared.files.contents import FileContents
 from shared.providers.contract import Account, Adapter, Content, SendRequest
 from tests.integration.pipeline.conftest import LEASE_SECONDS, QUEUE, Bench
 from tests.unit.workers.batches import POLICY
 from workers.accounts import Accounts
+from workers.attachments import Attachments
 from workers.batch import OpenBatch
 from workers.claim import Claimer
 from workers.deliver import Deliverer
@@ -67,12 +69,12 @@ class Worker:
     claimer: Claimer
     deliverer: Deliverer
 
-    async def claim(self, *, turns: int = 8) -> list[OpenBatch]:
-        return await self.claimer.claim(QUEUE, turns=turns)
+    async def claim(self, *, turns: int = 8, queue: str = QUEUE) -> list[OpenBatch]:
+        return await self.claimer.claim(queue, turns=turns)
 
-    async def deliver_due(self) -> None:
+    async def deliver_due(self, *, queue: str = QUEUE) -> None:
         """All that is due, side by side, until nothing is."""
-        while batches := await self.claim():
+        while batches := await self.claim(queue=queue):
             async with asyncio.TaskGroup() as group:
                 for batch in batches:
                     group.create_task(self.deliverer.deliver(batch))
@@ -94,6 +96,7 @@ async def working(
     *,
     make: Callable[[str, Account, bool], Adapter] | None = None,
     policy: RetryPolicy = POLICY,
+    contents: FileContents | None = None,
     lease_seconds: float = LEASE_SECONDS,
 ) -> AsyncIterator[Worker]:
     """`provider` answers for every account, unless `make` says otherwise."""
@@ -109,6 +112,7 @@ async def working(
         window=window,
         recorder=recorder,
         accounts=accounts,
+        attachments=Attachments(bench.engine, contents or FileContents(bench.engine, None)),
         clock=clock,
         policy=policy,
         provider_timeout_seconds=lambda _kind: PROVIDER_TIMEOUT_SECONDS,
