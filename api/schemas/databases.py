@@ -24,6 +24,8 @@ class DatabaseModel(StoredModel):
     description: str
     enabled: bool
     type: Literal["legacy"]
+    policies: list[Any] = Field(description="Always empty: backups are the operator's")
+    archives: list[Any] = Field(description="Always empty, likewise")
 
     @classmethod
     def of(cls, database: DocumentDatabase) -> "DatabaseModel":
@@ -35,6 +37,8 @@ class DatabaseModel(StoredModel):
             description="",
             enabled=database.enabled,
             type="legacy",
+            policies=[],
+            archives=[],
         )
 
 
