@@ -12,11 +12,12 @@ from api.queries import Attribute, select, stored_attributes
 from api.refusals import created, found
 from api.schemas.lists import UnsearchableListParameters
 from api.schemas.targets import TargetCreate, TargetList, TargetModel, TargetUpdate
-from api.schemas.values import is_email, is_phone
+from api.schemas.values import is_email
 from shared.db.models import Target, User
 from shared.db.queries import targets
 from shared.db.queries.providers import find_provider
 from shared.db.queries.users import find_user
+from shared.domain.contacts.addresses import NotAnAddress, read_phone
 from shared.domain.status import Channel
 from shared.errors import RejectedRequest
 
@@ -39,8 +40,18 @@ def _check_identifier(channel: str, identifier: str) -> None:
     """Device tokens have no common form; the others do."""
     if channel == Channel.EMAIL and not is_email(identifier):
         raise RejectedRequest("general_invalid_email", "The identifier is not a valid e-mail address.")
-    if channel == Channel.SMS and not is_phone(identifier):
-        raise RejectedRequest("general_invalid_phone", "The identifier is not a phone number such as +12065550100.")
+    if channel == Channel.SMS:
+        _check_number(identifier)
+
+
+def _check_number(identifier: str) -> None:
+    """Stored as it was given, so only in the one form that each number has; else it could be stored twice."""
+    try:
+        number = read_phone(identifier)
+    except NotAnAddress as error:
+        raise RejectedRequest("general_invalid_phone", f"The identifier cannot be texted to. {error}") from error
+    if number != identifier:
+        raise RejectedRequest("general_invalid_phone", f"The identifier is a phone number that is written {number}.")
 
 
 async def _find_user(call: Call, session: AsyncSession, user_id: str) -> User:

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from api.schemas.base import Parameters, StoredModel, WireModel
-from api.schemas.values import CustomId, Email, EmptyOrText128, JsonObject, Phone, Port, Text, Text128, Text256
+from api.schemas.values import CustomId, Email, EmptyOrText128, JsonObject, Port, Text, Text128, Text256
 from shared.db.models import Provider
+from shared.domain.contacts.addresses import is_sender_number
 
 WireObject = dict[str, Any]
 """Credentials or options: wire names and values, as stored and as answered."""
@@ -98,8 +100,21 @@ class SesUpdate(EmailProviderUpdate):
     region: Text128 | None = None
 
 
+def _check_sender(text: str) -> str:
+    if not is_sender_number(text):
+        raise PydanticCustomError("phone", "is not a phone number in international form, such as +12065550100")
+    return text
+
+
+SenderNumber = Annotated[
+    str,
+    AfterValidator(_check_sender),
+    WithJsonSchema({"type": "string", "format": "phone", "pattern": r"^\+[1-9][0-9]{6,14}$"}),
+]
+
+
 class SmsProviderCreate(ProviderCreate):
-    sender: Annotated[Phone | None, Field(alias="from")] = None
+    sender: Annotated[SenderNumber | None, Field(alias="from")] = None
 
 
 class SmsProviderUpdate(ProviderUpdate):

@@ -148,6 +148,27 @@ def test_refusals_of_a_new_target(
     assert caller.post(path, body).refusal == expected
 
 
+@pytest.mark.parametrize(
+    "number", ["12065550100", "+1206555010", "+4402071838750", "+1-800-FLOWERS", "+12065550100;ext=5", "+2101234567"]
+)
+def test_a_number_that_cannot_be_texted_is_refused_wherever_it_is_stored(caller: Caller, number: str) -> None:
+    caller.create_user("ada")
+    caller.create_target("ada", "+12065550100", targetId="taken", providerType="sms")
+
+    new = caller.post("/users/ada/targets", target(providerType="sms", identifier=number))
+    changed = caller.patch("/users/ada/targets/taken", {"identifier": number})
+    user = caller.post("/users", {"userId": "bob", "phone": number})
+
+    assert new.refusal == changed.refusal == (400, "general_invalid_phone")
+    assert user.refusal == (400, "general_argument_invalid")
+
+
+def test_a_refused_number_is_told_its_right_form(caller: Caller) -> None:
+    caller.create_user("ada")
+    answer = caller.post("/users/ada/targets", target(providerType="sms", identifier="+4402071838750"))
+    assert answer.body["message"] == "The identifier is a phone number that is written +442071838750."
+
+
 def test_an_unknown_provider_is_stored_as_none(caller: Caller) -> None:
     caller.create_user("ada")
     caller.create("/messaging/providers/fcm", {"providerId": "push", "name": "Push"})
