@@ -17,10 +17,12 @@ from api.principals import Directory
 from api.routes import ALL_ROUTES
 from api.tokens import TokenSigner
 from shared.db.pools import CONNECTIONS_PER_PROCESS
+from shared.db.receipt_addresses import ReceiptAddresses
 from shared.db.secrets import SecretBox, read_secret_keys
 from shared.db.session import create_engine, create_sessions
 from shared.files.contents import FileContents
 from shared.files.objects import open_object_store
+from shared.providers.curl import CurlTransport
 from shared.queue.rings import Ringer
 from shared.settings import Settings
 
@@ -37,6 +39,8 @@ def create_app(settings: Settings) -> FastAPI:
         contents=FileContents(engine, open_object_store(settings)),
         secret_box=SecretBox(secret_keys),
         tokens=tokens,
+        receipt_addresses=ReceiptAddresses(secret_keys, settings.public_url),
+        transport=CurlTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=settings.ca_file),
         directory=Directory(engine, tokens, remember_seconds=settings.key_cache_seconds),
         ringer=Ringer(settings),
     )
@@ -48,6 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
         finally:
             services.ringer.stop()
+            await services.transport.aclose()
             await engine.dispose()
 
     app = openapi.Described(

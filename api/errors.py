@@ -73,6 +73,7 @@ _TYPES: dict[int, tuple[str, ...]] = {
         "database_not_found",
         "collection_not_found",
         "import_not_found",  # ours
+        "suppression_not_found",  # ours
     ),
     409: (
         "provider_already_exists",
@@ -87,6 +88,7 @@ _TYPES: dict[int, tuple[str, ...]] = {
         "database_already_exists",
         "collection_already_exists",
         "message_already_exists",
+        "suppression_already_exists",  # ours
     ),
     413: ("general_body_too_large",),  # ours
     416: ("storage_invalid_range",),

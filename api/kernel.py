@@ -32,9 +32,11 @@ from api.principals import Directory, KeyHolder, LoggedIn, Principal
 from api.tokens import TokenSigner
 from shared.db.queries.keys import ProjectIdentity
 from shared.db.queries.user_sessions import UserIdentity
+from shared.db.receipt_addresses import ReceiptAddresses
 from shared.db.secrets import SecretBox
 from shared.errors import NotReachable, RejectedRequest
 from shared.files.contents import FileContents
+from shared.providers.transport import Transport
 from shared.queue.rings import Ringer
 from shared.settings import Settings
 
@@ -57,6 +59,8 @@ class Services:
     contents: FileContents
     secret_box: SecretBox
     tokens: TokenSigner
+    receipt_addresses: ReceiptAddresses
+    transport: Transport
     directory: Directory
     ringer: Ringer
 
@@ -270,9 +274,10 @@ class Routes:
         refusals: Sequence[str] = (),
         upload: Upload | None = None,
         limit: RateLimit | None = None,
+        status: int = 201,
     ) -> Callable[[HandlerType], HandlerType]:
         return self._declare(
-            "POST", path, status=201, answers=answers, scope=scope, refusals=refusals, upload=upload, limit=limit
+            "POST", path, status=status, answers=answers, scope=scope, refusals=refusals, upload=upload, limit=limit
         )
 
     def put(

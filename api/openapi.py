@@ -28,6 +28,8 @@ TAGS = [
     {"name": "targets", "description": "People's addresses, one per channel and device."},
     {"name": "imports", "description": "Contact files: users, targets and subscriptions at once. Not in Appwrite."},
     {"name": "progress", "description": "How far a message is, and what became of each recipient. Not in Appwrite."},
+    {"name": "receipts", "description": "What providers say of messages afterwards. Not in Appwrite."},
+    {"name": "suppressions", "description": "Addresses that must not be used again. Not in Appwrite."},
     {"name": "health", "description": "Whether the service works."},
 ]
 

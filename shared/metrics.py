@@ -15,6 +15,7 @@ API_SECONDS = Histogram(
 RECIPIENTS_PLANNED = Counter("tidings_recipients_planned_total", "Recipients put into batches", ["channel", "lane"])
 ATTEMPTS = Counter("tidings_attempts_total", "Provider calls by outcome", ["kind", "outcome"])
 DELIVERIES = Counter("tidings_deliveries_total", "Recipients with a final state", ["kind", "state"])
+RECEIPTS = Counter("tidings_receipts_total", "Receipts by what they say, or refused", ["kind", "receipt"])
 CLAIM_SECONDS = Histogram("tidings_claim_seconds", "Time of one claim in Postgres", ["found"], buckets=_CLAIM_BUCKETS)
 PROVIDER_SECONDS = Histogram(
     "tidings_provider_call_seconds", "Time from request to outcome, sampled", ["kind"], buckets=_CALL_BUCKETS

@@ -82,6 +82,11 @@ EXAMPLES: Mapping[str, Any] = {
     "subscribe": ["users"],
     "subscriberId": "ada-news",
     "topicId": "news",
+    # receipts and suppressions
+    "address": "ada@example.com",
+    "place": "1.q3VbQm0n2rV0m1S8Yp5kJtQe",
+    "suppressions": [],
+    "url": "https://tidings.example.com/v1/tidings/receipts/1.q3VbQm0n2rV0m1S8Yp5kJtQe",
     # people
     "accessedAt": "",
     "email": "ada@example.com",

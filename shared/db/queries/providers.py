@@ -16,6 +16,11 @@ def credentials_context(project_seq: int, provider_id: str) -> str:
     return f"{project_seq}/providers/{provider_id}"
 
 
+def receipts_context(project_seq: int, provider_id: str) -> str:
+    """The same for the key that the provider signs its receipts with."""
+    return f"{credentials_context(project_seq, provider_id)}/receipts"
+
+
 async def create_provider(session: AsyncSession, project_seq: ProjectSeq, **values: Any) -> Provider | None:
     """None: the id is taken."""
     statement = insert(Provider).values(project_seq=project_seq, **values).on_conflict_do_nothing().returning(Provider)

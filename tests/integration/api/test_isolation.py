@@ -36,6 +36,7 @@ BODY = {
     "key": "title",
     "size": 10,
     "data": {"a": 1},
+    "secret": "whsec",
 }
 
 READS: tuple[str, ...] = (
