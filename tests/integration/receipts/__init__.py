@@ -1,0 +1,1 @@
+"""Receipts: from the provider's call through the inbox into ledger, sums and suppressions."""
