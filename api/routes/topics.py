@@ -52,6 +52,8 @@ async def create_topic(call: Call, body: TopicCreate) -> TopicModel:
             name=body.name,
             subscribe=body.subscribe,
             description=body.description or "",
+            qos=body.qos,
+            expiry=body.expiry,
         )
         topic = created(topic, "topic_already_exists")
         await _record(call, session, topic.seq, topic.id, "create")

@@ -5,10 +5,14 @@ from typing import Annotated
 from pydantic import Field
 
 from api.schemas.base import Parameters, StoredModel, WireModel
-from api.schemas.values import CustomId, Roles, Text128, Text256
+from api.schemas.values import CustomId, Integer, Roles, Text128, Text256
 from shared.db.models import Topic
 
 EVERY_USER = ["users"]
+
+# of MQTT, which is not spoken here: kept and shown
+Qos = Annotated[Integer, Field(ge=0, le=1, description="Kept, without effect")]
+Expiry = Annotated[Integer, Field(ge=0, le=604_800, description="Seconds; kept, without effect")]
 
 
 class TopicCreate(Parameters):
@@ -16,12 +20,16 @@ class TopicCreate(Parameters):
     name: Text128
     subscribe: Annotated[Roles, Field(description="Roles of users who may subscribe; keys always may")] = EVERY_USER
     description: Text256 | None = None
+    qos: Qos | None = None
+    expiry: Expiry | None = None
 
 
 class TopicUpdate(Parameters):
     name: Text128 | None = None
     subscribe: Roles | None = None
     description: Text256 | None = None
+    qos: Qos | None = None
+    expiry: Expiry | None = None
 
 
 class TopicModel(StoredModel):
@@ -31,8 +39,8 @@ class TopicModel(StoredModel):
     push_total: int
     subscribe: list[str]
     description: str
-    qos: int | None = Field(description="Always null: there is no MQTT here")
-    expiry: int | None = Field(description="Always null: there is no MQTT here")
+    qos: int | None
+    expiry: int | None
 
     @classmethod
     def of(cls, topic: Topic) -> "TopicModel":
@@ -46,8 +54,8 @@ class TopicModel(StoredModel):
             push_total=topic.push_total,
             subscribe=topic.subscribe,
             description=topic.description,
-            qos=None,
-            expiry=None,
+            qos=topic.qos,
+            expiry=topic.expiry,
         )
 
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, SmallInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db.base import Base, CreatedAt, ProjectRef, Seq, SeqRef, UpdatedAt
@@ -21,6 +21,8 @@ class Topic(Base):
     id: Mapped[str]
     name: Mapped[str]
     description: Mapped[str] = mapped_column(server_default="")
+    qos: Mapped[int | None] = mapped_column(SmallInteger)  # of MQTT, kept for those who set it; nothing here reads it
+    expiry: Mapped[int | None] = mapped_column(Integer)  # likewise, seconds
     subscribe: Mapped[list[str]] = mapped_column(server_default=text("'{users}'"))  # roles that may subscribe
     email_total: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     sms_total: Mapped[int] = mapped_column(Integer, server_default=text("0"))

@@ -51,6 +51,9 @@ def test_a_taken_id_and_an_unknown_one(caller: Caller) -> None:
         {"topicId": "a", "name": "N", "subscribe": "users"},
         {"topicId": "a", "name": "N", "subscribe": ["*"]},
         {"topicId": "a", "name": "N", "subscribe": ["any"] * 101},
+        {"topicId": "a", "name": "N", "qos": 2},
+        {"topicId": "a", "name": "N", "qos": True},
+        {"topicId": "a", "name": "N", "expiry": 604_801},
     ],
 )
 def test_bad_parameters(caller: Caller, body: dict[str, object]) -> None:
@@ -64,6 +67,12 @@ def test_update_changes_what_is_given(caller: Caller) -> None:
     closed = caller.patch(f"{TOPICS}/news", {"subscribe": []}).body
     assert (closed["name"], closed["subscribe"]) == ("Old news", [])
     assert closed["$updatedAt"] > before["$updatedAt"] == before["$createdAt"] == closed["$createdAt"]
+
+
+def test_quality_and_expiry_are_kept(caller: Caller) -> None:
+    assert caller.create_topic("news", qos=0, expiry=604_800).items() >= {"qos": 0, "expiry": 604_800}.items()
+    changed = caller.patch(f"{TOPICS}/news", {"qos": 1, "expiry": None}).body
+    assert changed.items() >= {"qos": 1, "expiry": 604_800}.items()
 
 
 def test_a_deleted_topic_is_gone_and_its_id_is_free(caller: Caller) -> None:
