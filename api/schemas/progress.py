@@ -12,6 +12,14 @@ RecipientState = Literal["queued", "claimed", "sent", "failed", "skipped", "canc
 MAX_RECIPIENTS = 1_000
 
 
+class SegmentsModel(WireModel):
+    """What a text message is cut into on its way, by our count; bills go by the provider's."""
+
+    encoding: Literal["GSM-7", "UCS-2"]
+    units: int = Field(description="Septets of GSM-7, or 16-bit units of UCS-2")
+    parts: int = Field(description="Messages that each recipient costs")
+
+
 class ProgressModel(WireModel):
     """Recipients by state at one moment: `queued` to `unknown` add up to `planned`."""
 
@@ -31,6 +39,7 @@ class ProgressModel(WireModel):
     started_at: WireMoment | None
     planned_at: WireMoment | None
     finished_at: WireMoment | None
+    segments: SegmentsModel | None = Field(description="null: no text message")
 
     @classmethod
     def of(cls, progress: Progress) -> "ProgressModel":

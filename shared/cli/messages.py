@@ -77,7 +77,7 @@ def show_message(
     if as_json:
         print_json({**message, "progress": progress})
         return
-    print_table(["FIELD", "VALUE"], _fields(message, MessageProgress.read(progress)))
+    print_table(["FIELD", "VALUE"], _fields(message, progress))
 
 
 @messages_app.command("watch", epilog="Example: tidings messages watch spring-news spring-push")
@@ -152,7 +152,9 @@ def headline(message: Mapping[str, Any]) -> str:
     return line if len(line) <= TITLE_LENGTH else f"{line[: TITLE_LENGTH - 1]}…"
 
 
-def _fields(message: Mapping[str, Any], progress: MessageProgress) -> list[list[str]]:
+def _fields(message: Mapping[str, Any], wire: Mapping[str, Any]) -> list[list[str]]:
+    """`wire`: its progress as it was answered."""
+    progress = MessageProgress.read(wire)
     fields = [
         ["id", message["$id"]],
         ["channel", message["providerType"]],
@@ -166,6 +168,8 @@ def _fields(message: Mapping[str, Any], progress: MessageProgress) -> list[list[
         ["delivered", message["deliveredAt"] or "-"],
         ["recipients", describe_counts(progress)],
     ]
+    if segments := wire["segments"]:
+        fields.append(["segments", f"{segments['parts']} each ({segments['units']} units of {segments['encoding']})"])
     return fields + [["error", error] for error in progress.errors]
 
 

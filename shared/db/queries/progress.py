@@ -6,6 +6,7 @@ from datetime import datetime
 from psycopg.rows import class_row
 
 from shared.db.session import HotConnection
+from shared.domain.segments import Segments, count_segments
 from shared.domain.status import DeliveryState
 from shared.ids import ProjectSeq
 
@@ -18,7 +19,8 @@ SELECT messages.id AS message_id, messages.status, coalesce(progress.planned, 0)
     {sums},
     coalesce(progress.resends, 0) AS resends,
     (coalesce(progress.errors, '{{}}') || coalesce(open.errors, '{{}}'))[:100] AS errors,
-    progress.started_at, progress.planned_at, progress.finished_at
+    progress.started_at, progress.planned_at, progress.finished_at,
+    CASE WHEN messages.channel = 'sms' THEN messages.data ->> 'content' END AS text
 FROM messages
 LEFT JOIN message_progress AS progress ON progress.run = messages.run
 LEFT JOIN LATERAL (
@@ -60,6 +62,12 @@ class Progress:
     started_at: datetime | None  # accepted or released; None: neither yet
     planned_at: datetime | None  # everybody is planned
     finished_at: datetime | None
+    text: str | None  # of a text message
+
+    @property
+    def segments(self) -> Segments | None:
+        """What each recipient's copy is cut into."""
+        return None if self.text is None else count_segments(self.text)
 
 
 async def read_progress(connection: HotConnection, project_seq: ProjectSeq, message_id: str) -> Progress | None:

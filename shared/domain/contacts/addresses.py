@@ -43,8 +43,8 @@ def read_phone(text: str) -> str:
     """The number in E.164, freed of the decoration people write into it and of the trunk zero in +44 (0)20.
 
     Its length must be possible in its country. Whether its range is in use is not asked: the tables of ranges lag
-    behind at times, and a real subscriber would be refused. Letters and extensions are not read away: who wrote them meant
-    something that a text message cannot reach.
+    behind at times, and a real subscriber would be refused. Letters and extensions are not read away: who wrote them
+    meant something that a text message cannot reach.
     """
     phone = text.translate(_PHONE_DECORATION)
     if not _PHONE.fullmatch(phone):

@@ -159,3 +159,20 @@ def test_refusals(underway: Caller, stranger: Caller) -> None:
         assert answer.refusal == (400, "general_argument_invalid"), wrong
     underway.delete("/messaging/messages/m")
     assert underway.get("/tidings/messages/m/progress").refusal == (404, "message_not_found")
+
+
+@pytest.mark.parametrize(
+    ("content", "segments"),
+    [
+        ("Hello [Ada]", {"encoding": "GSM-7", "units": 13, "parts": 1}),
+        ("ж" * 71, {"encoding": "UCS-2", "units": 71, "parts": 2}),
+    ],
+)
+def test_a_text_message_tells_its_segments(caller: Caller, content: str, segments: dict[str, object]) -> None:
+    caller.create("/messaging/messages/sms", {"messageId": "m", "content": content, "draft": True})
+    assert progress(caller, "m")["segments"] == segments
+
+
+def test_other_messages_have_no_segments(caller: Caller) -> None:
+    caller.create_push("m", draft=True)
+    assert progress(caller, "m")["segments"] is None

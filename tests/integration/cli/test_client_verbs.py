@@ -270,6 +270,11 @@ class TestMessages:
         assert "10 of 10: 9 sent, 1 failed" in shown.stdout
         assert json.loads(tidings("messages", "show", "m1", "--json").stdout)["progress"]["failed"] == 1
 
+    def test_show_a_text_message(self, tidings: Tidings, caller: Caller) -> None:
+        caller.create("/messaging/messages/sms", {"messageId": "m1", "content": "Привет!" * 11, "draft": True})
+        shown = tidings("messages", "show", "m1")
+        assert "2 each (77 units of UCS-2)" in shown.stdout
+
     def test_watch_several(self, tidings: Tidings, caller: Caller) -> None:
         for message_id in ("m1", "m2"):
             caller.create_email(message_id, topics=["news"])
