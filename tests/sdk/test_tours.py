@@ -7,9 +7,9 @@ from tests.sdk.tour import Tour
 
 SERVER_SDKS = [
     "python-9.0.3",
+    "python-20.1.0",  # insists on every field of every model; newer ones fill in what is missing
     "python-27.0.0",
     "node-27.1.0",
-    pytest.param("python-20.1.0", marks=pytest.mark.slow),
     pytest.param("node-14.2.0", marks=pytest.mark.slow),
 ]
 
