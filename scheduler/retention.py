@@ -1,7 +1,10 @@
-"""Housekeeping in pages: ledger partitions ahead of time, subscribers of deleted topics, dead targets, old
-audit entries.
+"""Housekeeping in pages: ledger partitions ahead of time, what deleted topics and users left, sessions that are over,
+dead targets, old audit entries.
+
+Each page is a transaction of its own, so a tick that is killed goes on where it stopped when it runs again.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import structlog
@@ -9,8 +12,14 @@ import structlog
 from scheduler.context import TickContext
 from shared.db.queries.audit import purge_entries
 from shared.db.queries.partitions import count_default_rows, create_partitions
-from shared.db.queries.purge import PAGE, TARGETS_PAGE, purge_deleted_topics, purge_expired_targets
-from shared.db.session import hot_transaction
+from shared.db.queries.purge import (
+    PAGE,
+    purge_deleted_topics,
+    purge_expired_sessions,
+    purge_expired_targets,
+    purge_half_deleted_user,
+)
+from shared.db.session import HotConnection, hot_transaction
 
 log = structlog.get_logger()
 
@@ -25,31 +34,35 @@ async def keep_partitions_ahead(context: TickContext) -> None:
 
 
 async def purge_topics(context: TickContext) -> None:
-    """Remove the subscribers of deleted topics, a page per transaction, then the topics."""
-    while True:
-        async with hot_transaction(context.engine) as connection:
-            purged = await purge_deleted_topics(connection)
-        if not purged:
-            return
+    """Remove the subscribers of deleted topics, then the topics."""
+    await _in_pages(context, purge_deleted_topics)
 
 
-async def purge_audit_log(context: TickContext) -> None:
-    """Forget entries that are older than the setting, a page per transaction."""
-    while True:
-        async with hot_transaction(context.engine) as connection:
-            purged = await purge_entries(
-                connection, older_than_seconds=context.settings.audit_retention_seconds, page=PAGE
-            )
-        if purged < PAGE:
-            return
+async def purge_users(context: TickContext) -> None:
+    """Go on with deletions of users that were broken off."""
+    await _in_pages(context, purge_half_deleted_user)
+
+
+async def purge_sessions(context: TickContext) -> None:
+    """Remove sessions that are over, and the devices that they registered (contract §15)."""
+    await _in_pages(context, purge_expired_sessions)
 
 
 async def purge_targets(context: TickContext) -> None:
-    """Remove targets whose address died some time ago, a page per transaction (contract §10)."""
-    while True:
+    """Remove targets whose address died some time ago (contract §10)."""
+    after_seconds = context.settings.expired_target_retention_seconds
+    await _in_pages(context, lambda connection: purge_expired_targets(connection, after_seconds=after_seconds))
+
+
+async def purge_audit_log(context: TickContext) -> None:
+    """Forget entries that are older than the setting."""
+    seconds = context.settings.audit_retention_seconds
+    await _in_pages(context, lambda connection: purge_entries(connection, older_than_seconds=seconds, page=PAGE))
+
+
+async def _in_pages(context: TickContext, purge: Callable[[HotConnection], Awaitable[int]]) -> None:
+    """A transaction for each page, until one is empty."""
+    purged = 1
+    while purged:
         async with hot_transaction(context.engine) as connection:
-            purged = await purge_expired_targets(
-                connection, after_seconds=context.settings.expired_target_retention_seconds
-            )
-        if purged < TARGETS_PAGE:
-            return
+            purged = await purge(connection)

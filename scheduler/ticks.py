@@ -15,6 +15,7 @@ from scheduler.timetable import Entry, timetable
 from shared import metrics
 from shared.db.pools import CONNECTIONS_PER_PROCESS
 from shared.db.session import create_engine, hot_transaction
+from shared.files.objects import open_object_store
 from shared.queue.rings import Ringer
 from shared.settings import Settings
 
@@ -73,6 +74,7 @@ class Ticker:
             create_engine(self._settings, role="scheduler", pool_size=CONNECTIONS_PER_PROCESS["scheduler"]),
             self._settings,
             self._ringer,
+            open_object_store(self._settings),
         )
 
     async def _close(self) -> None:

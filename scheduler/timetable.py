@@ -4,9 +4,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from scheduler.context import TickContext
+from scheduler.files import purge_uploads, remove_objects
 from scheduler.fold import fold
 from scheduler.release import release
-from scheduler.retention import keep_partitions_ahead, purge_audit_log, purge_targets, purge_topics
+from scheduler.retention import (
+    keep_partitions_ahead,
+    purge_audit_log,
+    purge_sessions,
+    purge_targets,
+    purge_topics,
+    purge_users,
+)
 from scheduler.sweep import recover, ring_stale_work
 from shared.settings import Settings
 
@@ -26,6 +34,10 @@ def timetable(settings: Settings) -> tuple[Entry, ...]:
         Entry("fold", settings.fold_interval_seconds, fold),
         Entry("retention.partitions", 3_600, keep_partitions_ahead),
         Entry("retention.topics", 30, purge_topics),
+        Entry("retention.users", 30, purge_users),
+        Entry("retention.sessions", 600, purge_sessions),
         Entry("retention.targets", 3_600, purge_targets),
         Entry("retention.audit", 3_600, purge_audit_log),
+        Entry("files.objects", 10, remove_objects),
+        Entry("files.uploads", 3_600, purge_uploads),
     )

@@ -16,7 +16,9 @@ from api.schemas.targets import TargetModel
 from api.schemas.users import UserCreate, UserList, UserModel
 from shared.db.models import User
 from shared.db.queries import targets, user_sessions, users
+from shared.db.queries.purge import purge_user
 from shared.db.queries.search import USER_TEXT, Words
+from shared.db.session import hot_transaction
 
 routes = Routes("users")
 
@@ -67,8 +69,13 @@ async def get_user(call: Call, user_id: UserId) -> UserModel:
 
 @routes.delete("/v1/users/{userId}", scope="users.write", refusals=["user_not_found"])
 async def delete_user(call: Call, user_id: UserId) -> None:
-    async with call.services.sessions.begin() as session:
-        found(await users.delete_user(session, call.project.seq, user_id), "user_not_found")
+    """With targets, subscriptions and sessions, in pages."""
+    async with call.services.sessions() as session:
+        user = found(await users.find_user(session, call.project.seq, user_id), "user_not_found")
+    is_gone = False
+    while not is_gone:
+        async with hot_transaction(call.services.engine) as connection:
+            is_gone = await purge_user(connection, user.seq)
 
 
 @routes.post("/v1/users/{userId}/sessions", scope="users.write", answers=SessionModel, refusals=["user_not_found"])

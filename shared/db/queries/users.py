@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.db.models import Target, User
+from shared.db.models import User
 from shared.db.queries.lists import Page, Selection, select_page
-from shared.db.queries.topics import unsubscribe_targets
 from shared.ids import ProjectSeq
 
 
@@ -31,16 +30,3 @@ async def list_users(session: AsyncSession, project_seq: ProjectSeq, selection: 
     """Rows of (User,)."""
     statement = select(User).where(User.project_seq == project_seq)
     return await select_page(session, statement, selection, seq=User.seq, public_id=User.id)
-
-
-async def delete_user(session: AsyncSession, project_seq: ProjectSeq, user_id: str) -> bool:
-    """With targets and subscriptions. False: there is none of this id."""
-    seq = await session.scalar(
-        select(User.seq).where(User.project_seq == project_seq, User.id == user_id).with_for_update()
-    )
-    if seq is None:
-        return False
-    locked = select(Target.seq).where(Target.user_seq == seq).order_by(Target.seq).with_for_update()
-    await unsubscribe_targets(session, (await session.scalars(locked)).all())
-    await session.execute(delete(User).where(User.seq == seq))
-    return True

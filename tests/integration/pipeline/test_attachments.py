@@ -173,14 +173,14 @@ async def test_recipients_wait_for_the_storage_and_fail_for_a_missing_file(bench
 
     async with working(bench, provider, contents=contents) as worker:
         bucket.is_away = True
-        await worker.deliver_due(queue="email.smtp.bulk")
+        await worker.deliver_due("email.smtp.bulk")
         waiting = bench.ask("SELECT state, attempt, due_at > now() + interval '10 s', token FROM batches")
         assert waiting == [("due", 1, True, None)]
 
         bench.do("DELETE FROM files")
         bench.do("UPDATE batches SET due_at = now()")
-        await worker.deliver_due(queue="email.smtp.bulk")
+        await worker.deliver_due("email.smtp.bulk")
 
     assert provider.asked == []
     assert bench.states(run) == {"failed": 1}
-    assert bench.ask("SELECT error FROM deliveries") == [("the attachment docs:one is gone",)]
+    assert bench.ask("SELECT reason FROM deliveries") == [("the attachment docs:one is gone",)]

@@ -69,10 +69,10 @@ class Worker:
     claimer: Claimer
     deliverer: Deliverer
 
-    async def claim(self, *, turns: int = 8, queue: str = QUEUE) -> list[OpenBatch]:
+    async def claim(self, queue: str = QUEUE, *, turns: int = 8) -> list[OpenBatch]:
         return await self.claimer.claim(queue, turns=turns)
 
-    async def deliver_due(self, *, queue: str = QUEUE) -> None:
+    async def deliver_due(self, queue: str = QUEUE) -> None:
         """All that is due, side by side, until nothing is."""
         while batches := await self.claim(queue=queue):
             async with asyncio.TaskGroup() as group:
