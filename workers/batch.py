@@ -39,6 +39,7 @@ class OpenBatch:
     provider: LoadedProvider | None  # None: disabled or deleted since the batch was planned
     content: Content  # without files until it is about to be sent
     targets: dict[int, LoadedTarget]  # key: target_seq; a deleted one is missing
+    suppressed: dict[int, str]  # targets whose address must not be used, and why; key: target_seq
     roles: dict[int, Literal["cc", "bcc"]]  # cc and bcc recipients of a mail; key: target_seq
     unknown_rule: UnknownRule
     fallback: LoadedProvider | None  # another enabled provider of the channel to go on with

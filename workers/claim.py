@@ -23,6 +23,7 @@ from shared.db.queries.claim import (
     load_targets,
     resolve_roles,
 )
+from shared.db.queries.suppressions import suppressed_among
 from shared.db.session import HotConnection, hot_transaction
 from shared.domain.clock import DatabaseClock
 from shared.domain.queues import parse_delivery_queue
@@ -43,6 +44,7 @@ class _Loaded:
     providers: list[LoadedProvider]
     targets: dict[int, LoadedTarget]
     roles: dict[int, dict[int, Role]] = field(default_factory=dict)  # key: message_seq, then target_seq
+    suppressed: dict[int, str] = field(default_factory=dict)  # why; key: target_seq
 
 
 class Claimer:
@@ -98,6 +100,15 @@ class Claimer:
                 connection, [seq for batch in claimed for seq in batch.targets[batch.attempted_to :]]
             ),
         )
+        loaded.suppressed = await suppressed_among(
+            connection,
+            [
+                seq
+                for batch in claimed
+                if messages[batch.message_seq].channel != Channel.PUSH  # dead tokens expire their targets
+                for seq in batch.targets[batch.attempted_to :]
+            ],
+        )
         for batch in claimed:
             message = messages[batch.message_seq]
             if batch.message_seq not in loaded.roles and (message.data.get("cc") or message.data.get("bcc")):
@@ -129,6 +140,7 @@ class Claimer:
                 expires_at=message.expires_at.timestamp(),
             ),
             targets=loaded.targets,
+            suppressed=loaded.suppressed,
             roles=loaded.roles.get(claimed.message_seq, {}),
             unknown_rule=adapter_facts(queue.kind).unknown_rule,
             lease_deadline=began + self._lease_seconds,

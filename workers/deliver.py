@@ -12,6 +12,7 @@ from datetime import timedelta
 import structlog
 
 from shared import metrics
+from shared.db.queries.claim import LoadedTarget
 from shared.db.queries.finish import NO_PROVIDER
 from shared.domain.clock import DatabaseClock
 from shared.domain.outcome import Accepted, AccountFault, Outcome, Retry, Unknown
@@ -180,9 +181,9 @@ class Deliverer:
         run = batch.claimed.run
         for target_seq in target_seqs:
             target = batch.targets.get(target_seq)
-            if target is None or target.expired:
-                reason = "the target was deleted" if target is None else "the target has expired"
-                self._recorder.add(batch, (target_seq, "", Ended(DeliveryState.SKIPPED, reason)))
+            if target is None or target.expired or target_seq in batch.suppressed:
+                skipped = Ended(DeliveryState.SKIPPED, _why_skipped(target, batch.suppressed.get(target_seq)))
+                self._recorder.add(batch, (target_seq, "", skipped))
                 continue
             seqs.append(target_seq)
             requests.append(
@@ -243,3 +244,9 @@ class Deliverer:
     async def _give_back(self, batch: OpenBatch, *, after_seconds: float) -> None:
         batch.release_at = self._clock.now() + timedelta(seconds=after_seconds)
         await self._recorder.release(batch)
+
+
+def _why_skipped(target: LoadedTarget | None, cause: str | None) -> str:
+    if target is None:
+        return "the target was deleted"
+    return "the target has expired" if target.expired else f"the address is suppressed: {cause}"

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import uvloop
@@ -10,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.pools import CONNECTIONS_PER_PROCESS
 from shared.db.queries.claim import LoadedProvider
-from shared.db.secrets import open_secret_box
+from shared.db.receipt_addresses import ReceiptAddresses
+from shared.db.secrets import open_secret_box, read_secret_keys
 from shared.db.session import create_engine
 from shared.domain.clock import DatabaseClock
 from shared.domain.retry import RetryPolicy
@@ -101,6 +103,7 @@ class WorkerProcess:
         self._token_store = PostgresTokenStore(self._engine, secret_box)
         clock, policy = DatabaseClock(), retry_policy(settings)
         window = Window(settings.window)
+        self._receipt_addresses = ReceiptAddresses(read_secret_keys(settings), settings.public_url)
         self._accounts = Accounts(secret_box, window, self._make_adapter, self._make_rate)
         self._recorder = Recorder(self._engine, window, clock, policy, lease_seconds=settings.lease_seconds)
         deliverer = Deliverer(
@@ -135,7 +138,7 @@ class WorkerProcess:
     def _make_adapter(self, kind: str, account: Account, is_live: bool) -> Adapter:  # noqa: FBT001  # a callback
         return make_adapter(
             kind,
-            account,
+            replace(account, receipts_url=self._receipt_addresses.url_of(account.provider_seq)),
             settings=self._settings,
             token_store=self._token_store,
             transport=self._transport,

@@ -59,6 +59,8 @@ async def suppress(connection: HotConnection, verdicts: Sequence[Verdict]) -> in
 
 async def suppressed_among(connection: HotConnection, target_seqs: Sequence[int]) -> dict[int, str]:
     """Which of these targets must not be used, and why. Key: target_seq."""
+    if not target_seqs:
+        return {}
     cursor = await connection.execute(
         "SELECT targets.seq, suppressions.cause FROM targets JOIN suppressions"
         " ON suppressions.project_seq = targets.project_seq AND suppressions.channel = targets.channel"

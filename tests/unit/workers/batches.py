@@ -85,6 +85,7 @@ def open_batch(
         provider=provider(kind=kind, has_fault=has_fault),
         content=Content(RUN, Channel(channel), data, message.expires_at.timestamp()),
         targets={},
+        suppressed={},
         roles={},
         unknown_rule=unknown_rule,
         fallback=fallback,
