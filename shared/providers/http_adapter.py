@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
-from shared.domain.outcome import Outcome, Refused, Unknown, UnknownRule
+from shared.domain.outcome import AccountFault, Outcome, Refused, Retry, Unknown, UnknownRule
 from shared.domain.status import Channel
 from shared.providers.contract import Account, Content, SendRequest
 from shared.providers.meanings import outcome_of_failure
@@ -63,19 +63,23 @@ class HttpAdapter(ABC, Generic[Rendered]):
         self.account = account
         self.origin = endpoint or self.address()
         self._transport = transport
-        self._renderings = Renderings[Rendered | Refused](self.render)
+        self._renderings = Renderings[Rendered | Refused | AccountFault](self.render)
 
     @abstractmethod
     def address(self) -> str:
         """The provider's own origin for this account: "https://api.example.com"."""
 
     @abstractmethod
-    def render(self, content: Content) -> Rendered | Refused:
-        """What is equal in all calls for a message, made once; Refused: the provider cannot say it."""
+    def render(self, content: Content) -> Rendered | Refused | AccountFault:
+        """What is equal in all calls for a message, made once; Refused: the provider cannot say it, or not so."""
 
     def refusal_of(self, _request: SendRequest) -> Outcome | None:
         """Why this recipient cannot be named in a call, if so."""
         return None
+
+    def cut(self, _rendered: Rendered, _requests: Sequence[SendRequest], indexes: Sequence[int]) -> list[Call]:
+        """The calls to make for these of the requests."""
+        return slices(indexes, self.largest_call)
 
     @abstractmethod
     def call(self, rendered: Rendered, requests: Sequence[SendRequest]) -> Request:
@@ -89,16 +93,15 @@ class HttpAdapter(ABC, Generic[Rendered]):
         rendered = self._renderings.of(content)
         sayable: list[int] = []
         for index, request in enumerate(requests):
-            refusal = rendered if isinstance(rendered, Refused) else self.refusal_of(request)
+            refusal = rendered if isinstance(rendered, (Refused, AccountFault)) else self.refusal_of(request)
             if refusal is None:
                 sayable.append(index)
             else:
                 yield index, refusal
-        if isinstance(rendered, Refused):
+        if isinstance(rendered, (Refused, AccountFault)):
             return
         leave_by = asyncio.get_running_loop().time() + self._transport.timeout_seconds
-        size = self.largest_call
-        calls: list[Call] = [tuple(sayable[start : start + size]) for start in range(0, len(sayable), size)]
+        calls = self.cut(rendered, requests, sayable)
         repeated: set[Call] = set()
         while calls:
             following: list[Call] = []
@@ -108,11 +111,11 @@ class HttpAdapter(ABC, Generic[Rendered]):
                 async for batch in batches:
                     for number, answer in batch:
                         call = calls[number]
-                        if self._may_repeat(answer) and call not in repeated:
+                        outcomes, more = self._judge(requests, call, answer, is_repeat=call in repeated)
+                        if self._may_repeat(outcomes) and call not in repeated:
                             repeated.add(call)
                             following.append(call)
                             continue
-                        outcomes, more = self._judge(requests, call, answer, is_repeat=call in repeated)
                         following += more
                         for index, outcome in outcomes.items():
                             yield index, outcome
@@ -126,19 +129,32 @@ class HttpAdapter(ABC, Generic[Rendered]):
     ) -> Iterator[tuple[int, Request]]:
         return ((number, self.call(rendered, [requests[index] for index in call])) for number, call in enumerate(calls))
 
-    def _may_repeat(self, answer: Reply | Failure) -> bool:
-        """Whether asking again tells what became of a call that has no answer."""
-        return self.recognises_repeats and isinstance(answer, Failure) and not answer.never_left
+    def _may_repeat(self, outcomes: Mapping[int, Outcome]) -> bool:
+        """Whether asking again tells what became of a call that has no answer, or none that says it."""
+        return self.recognises_repeats and any(isinstance(outcome, Unknown) for outcome in outcomes.values())
 
     def _judge(
         self, requests: Sequence[SendRequest], call: Call, answer: Reply | Failure, *, is_repeat: bool
     ) -> tuple[dict[int, Outcome], list[Call]]:
         if isinstance(answer, Failure):
-            outcome = Unknown(answer.reason) if is_repeat else outcome_of_failure(answer)  # the first had left
-            return dict.fromkeys(call, outcome), []
+            outcomes: dict[int, Outcome] = dict.fromkeys(call, outcome_of_failure(answer))
+            return _after_the_first(outcomes) if is_repeat else outcomes, []
         result = self.read([requests[index] for index in call], answer)
         if isinstance(result, Sunk):
             return result.split(call)
-        if isinstance(result, Sequence):
-            return dict(zip(call, result, strict=True)), []
-        return dict.fromkeys(call, result), []
+        named = result if isinstance(result, Sequence) else [result] * len(call)
+        outcomes = dict(zip(call, named, strict=True))
+        return _after_the_first(outcomes) if is_repeat else outcomes, []
+
+
+def slices(indexes: Sequence[int], size: int) -> list[Call]:
+    """Calls of at most so many recipients each."""
+    return [tuple(indexes[start : start + size]) for start in range(0, len(indexes), size)]
+
+
+def _after_the_first(outcomes: Mapping[int, Outcome]) -> dict[int, Outcome]:
+    """Of a repeated call: that nothing was taken on this time says nothing about the first time."""
+    return {
+        index: Unknown(outcome.reason) if isinstance(outcome, (Retry, AccountFault)) else outcome
+        for index, outcome in outcomes.items()
+    }

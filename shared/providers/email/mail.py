@@ -1,22 +1,13 @@
-"""A message's content as mail: rendered once, with room in front for what differs between recipients."""
+"""A message's content as mail for SMTP: rendered once, with room in front for what differs between recipients."""
 
-from collections.abc import Mapping
 from email.utils import formatdate
-from typing import Any
 
-from shared.domain.outcome import AccountFault, Refused
+from shared.domain.outcome import Refused
 from shared.providers.contract import Account, Content, SendRequest
-from shared.providers.email.address import Address, read_address
+from shared.providers.email.address import Address
 from shared.providers.email.bodies import render_body, with_attachments
 from shared.providers.email.headers import HeaderRefused, check_value, check_written, mailbox, unstructured
-
-
-class MailRefused(Exception):  # named for what happened
-    """This content cannot be sent through this account; `outcome` is the same for every recipient."""
-
-    def __init__(self, outcome: Refused | AccountFault) -> None:
-        super().__init__(outcome.reason)
-        self.outcome = outcome
+from shared.providers.email.letter import Letter, MailRefused, read_letter
 
 
 class MailTemplate:
@@ -26,17 +17,15 @@ class MailTemplate:
 
     def __init__(self, content: Content, account: Account) -> None:
         """Raises MailRefused."""
-        data = content.data
-        if len(data.get("attachments") or ()) != len(content.files):
-            raise MailRefused(Refused("its attachments were not loaded"))
-        self.sender = _read_sender(account)
+        letter = read_letter(content, account)
+        self.sender = letter.sender
         self._domain = self.sender.text.rpartition("@")[2]
         try:
-            headers = _shared_headers(data, self.sender, account)
+            headers = _shared_headers(letter, mailer=str(account.options.get("mailer") or ""))
         except HeaderRefused as error:
             raise MailRefused(Refused(str(error))) from error
-        body = render_body(str(data["content"]), is_html=bool(data.get("html")))
-        mail = headers + b"MIME-Version: 1.0\r\n" + with_attachments(body, content.files)
+        body = render_body(letter.content, is_html=letter.is_html)
+        mail = headers + b"MIME-Version: 1.0\r\n" + with_attachments(body, letter.files)
         self.tail = mail.replace(b"\r\n.", b"\r\n..") + b".\r\n"
 
     def head_for(self, request: SendRequest, address: Address, date: str) -> bytes:
@@ -58,45 +47,15 @@ def date_now() -> str:
     return formatdate(usegmt=True)
 
 
-def _read_sender(account: Account) -> Address:
-    sender = str(account.options.get("fromEmail") or "")
-    if not sender:
-        raise MailRefused(AccountFault("the provider has no fromEmail"))
-    try:
-        return read_address(sender)
-    except ValueError as error:
-        raise MailRefused(AccountFault(f"the provider's fromEmail is {error}")) from error
-
-
-def _shared_headers(data: Mapping[str, Any], sender: Address, account: Account) -> bytes:
-    """From, Reply-To, Subject and X-Mailer.
-
-    Reply-To is the message's own, else the account's, else the sender; its name and its address apart.
-    """
-    options = account.options
-    subject = str(data.get("subject") or "")
-    from_name = str(options.get("fromName") or "")
-    reply_name = str(data.get("replyToName") or options.get("replyToName") or "") or from_name
-    mailer = str(options.get("mailer") or "")
-    named = {"subject": subject, "fromName": from_name, "replyToName": reply_name, "mailer": mailer}
-    for field, value in named.items():
-        check_value(field, value)
-    reply_to = _read_reply_to(data, account) or sender
-    written = mailbox("From", from_name, sender.text) + mailbox("Reply-To", reply_name, reply_to.text)
+def _shared_headers(letter: Letter, *, mailer: str) -> bytes:
+    """From, Reply-To, Subject and X-Mailer."""
+    check_value("mailer", mailer)
+    sender, reply_to, subject = letter.sender.text, letter.reply_to.text, letter.subject
+    written = mailbox("From", letter.from_name, sender) + mailbox("Reply-To", letter.reply_name, reply_to)
     written += unstructured("Subject", subject)
-    expected = {"From": sender.text, "Reply-To": reply_to.text, "Subject": subject}
+    expected = {"From": sender, "Reply-To": reply_to, "Subject": subject}
     if mailer:
         written += unstructured("X-Mailer", mailer)
         expected["X-Mailer"] = mailer
     check_written(written, expected)
     return written
-
-
-def _read_reply_to(data: Mapping[str, Any], account: Account) -> Address | None:
-    """An update may have stored any text here, so it is checked again; whose it is decides whose fault it is."""
-    own, accounts = str(data.get("replyToEmail") or ""), str(account.options.get("replyToEmail") or "")
-    try:
-        return read_address(own or accounts) if own or accounts else None
-    except ValueError as error:
-        fault = Refused if own else AccountFault
-        raise MailRefused(fault(f"the replyToEmail is {error}")) from error

@@ -9,7 +9,8 @@ from shared.domain.status import Channel
 from shared.providers.contract import Account, Content, SendRequest
 from shared.providers.email.address import Address, read_address
 from shared.providers.email.hosts import AllowedHosts, NoConnection, hosts_of, overriding_host
-from shared.providers.email.mail import MailRefused, MailTemplate, date_now
+from shared.providers.email.letter import MailRefused
+from shared.providers.email.mail import MailTemplate, date_now
 from shared.providers.email.opening import Login, Opener
 from shared.providers.email.pool import SmtpPool
 from shared.providers.email.terms import Limits, Mail, MailFlow

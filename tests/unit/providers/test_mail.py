@@ -12,7 +12,8 @@ from shared.domain.outcome import AccountFault, Refused
 from shared.domain.status import Channel
 from shared.providers.contract import Account, Content, SendRequest
 from shared.providers.email.address import Address
-from shared.providers.email.mail import MailRefused, MailTemplate, date_now
+from shared.providers.email.letter import MailRefused
+from shared.providers.email.mail import MailTemplate, date_now
 
 OPTIONS = {"fromName": "", "fromEmail": "news@example.com", "replyToName": "", "replyToEmail": ""}
 RECIPIENT = Address("anna@example.org", needs_utf8=False)
