@@ -14,6 +14,14 @@ EXPECT_NOTHING: Final = ("expect:", "user-agent: tidings")
 
 REWIND_REFUSED: Final = "necessary data rewind"
 
+REST_SECONDS: Final = 1.0
+"""A kept connection that rested so long may have been closed; what goes first may go on a fresh one."""
+
+E_HTTP2_STREAM: Final = 92  # CURLE_HTTP2_STREAM, which pycurl has no name for
+
+STREAM_ENDS: Final = frozenset({pycurl.E_OPERATION_TIMEDOUT, E_HTTP2_STREAM})
+"""Failures of a request alone, which say nothing about its connection."""
+
 Options = list[tuple[int, object]]
 Exchange = Flow[Request, Reply | Failure]
 
@@ -21,7 +29,7 @@ Exchange = Flow[Request, Reply | Failure]
 class Slot:
     """A libcurl easy handle, used for one request after the other."""
 
-    __slots__ = ("_chunks", "_headers", "_lines", "_method", "_path", "_wanted", "curl", "flow", "index")
+    __slots__ = ("_chunks", "_headers", "_lines", "_method", "_path", "_wanted", "curl", "era", "flow", "index")
 
     def __init__(self, options: Options) -> None:
         self.curl = pycurl.Curl()
@@ -35,6 +43,7 @@ class Slot:
         self._lines: list[bytes] = []
         self.flow: Exchange | None = None
         self.index = 0
+        self.era = 0
 
     def prepare(self, origin: str, request: Request) -> None:
         """Set what differs from the request before.
@@ -97,6 +106,9 @@ class Line:
         self._pool = pool
         self._streams = 1 if pool.is_careful else pool.streams
         self._has_met_http1 = False
+        self._resting_since = self.time()
+        self._era = 0  # counts the times that a connection may have been lost
+        self._abreast = 0  # in flight of this era: what the limit is about, so that an old request holds up no new one
         self._idle: list[Slot] = []
         self._busy: dict[Any, Slot] = {}
         self._multi = pycurl.CurlMulti()
@@ -129,19 +141,38 @@ class Line:
         self._multi.close()
         self._schedule(-1)
 
-    @property
-    def _limit(self) -> int:
-        """Requests in flight. HTTP/1.1 takes one on a connection; more would wait, and time out, inside libcurl."""
-        return self._pool.connections * self._streams
-
     def _fill(self) -> None:
-        """Send what waits, as far as there is room."""
-        while len(self._busy) < self._limit and (work := self._next()) is not None:
+        """Send what waits, as far as there is room.
+
+        HTTP/1.1 takes one request on a connection; more would wait, and time out, inside libcurl.
+        """
+        if not self._busy and self.time() > self._resting_since + REST_SECONDS:
+            self._take_care()
+        limit = self._pool.connections * self._streams
+        most = self._pool.connections * (self._streams if self._has_met_http1 else self._pool.streams)
+        while self._abreast < limit and len(self._busy) < most and (work := self._next()) is not None:
             slot = self._idle.pop() if self._idle else Slot(self._options)
             slot.flow, slot.index, request = work
+            slot.era = self._era
+            self._abreast += 1
             slot.prepare(self._origin, request)
             self._busy[slot.curl] = slot
             self._multi.add_handle(slot.curl)
+
+    def _take_care(self) -> None:
+        """What goes next may go on a fresh connection: in a careful pool one request asks first."""
+        if self._pool.is_careful:
+            self._era += 1
+            self._abreast = 0
+            self._streams = 1
+
+    def _learn(self, slot: Slot) -> None:
+        """A request was answered; unless it left in an earlier era, that tells what its connection can do."""
+        spoke_http2 = slot.spoke_http2
+        if not spoke_http2:
+            self._has_met_http1 = True
+        if slot.era == self._era:
+            self._streams = self._pool.streams if spoke_http2 else 1
 
     def _next(self) -> tuple[Exchange, int, Request] | None:
         """What waited too long is answered here."""
@@ -153,6 +184,10 @@ class Line:
     def _release(self, slot: Slot) -> Exchange:
         self._multi.remove_handle(slot.curl)
         del self._busy[slot.curl]
+        if slot.era == self._era:
+            self._abreast -= 1
+        if not self._busy:
+            self._resting_since = self.time()
         self._idle.append(slot)
         flow, slot.flow = slot.flow, None
         assert flow is not None
@@ -166,16 +201,14 @@ class Line:
             remaining, succeeded, failed = self._multi.info_read()
             for curl in succeeded:
                 slot = self._busy[curl]
-                if slot.spoke_http2:
-                    self._streams = self._pool.streams
-                else:
-                    self._streams, self._has_met_http1 = 1, True
+                self._learn(slot)
                 self._release(slot).finish(slot.index, slot.reply())
             for curl, code, text in failed:
                 slot = self._busy[curl]
-                if self._pool.is_careful:
-                    self._streams = 1  # perhaps the connection was lost; the next answer tells
-                self._release(slot).finish(slot.index, self._judge(slot, code, text))
+                flow = self._release(slot)
+                flow.finish(slot.index, self._judge(slot, code, text))
+                if code not in STREAM_ENDS:
+                    self._take_care()
         self._fill()
 
     def _judge(self, slot: Slot, code: int, text: str) -> Reply | Failure:

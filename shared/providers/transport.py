@@ -41,7 +41,8 @@ class Pool(NamedTuple):
 
     connections: int = 10
     streams: int = 100  # on each, where the server speaks HTTP/2; fewer if it announces fewer
-    is_careful: bool = False  # one on each connection until an answer shows HTTP/2, and again after a failure
+    is_careful: bool = False  # one on each connection until an answer shows HTTP/2; again after a failure or a rest
+    bound_to: str = ""  # where a provider ties a connection to a credential: which; others get connections of their own
 
 
 class Transport(Protocol):

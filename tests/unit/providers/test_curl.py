@@ -12,8 +12,9 @@ from time import time
 import h2.errors
 import pytest
 
+from shared.providers import curl_line
 from shared.providers.curl import CurlTransport
-from shared.providers.transport import BODY_LIMIT_BYTES, Failure, Reply, Request
+from shared.providers.transport import BODY_LIMIT_BYTES, Failure, Pool, Reply, Request
 from tests.contract.certificates import Certificates
 from tests.contract.http2_server import (
     Act,
@@ -308,10 +309,98 @@ async def test_requests_are_pulled_when_there_is_room(server: Http2Server, certi
     await transport.aclose()
 
 
-async def drain(transport: CurlTransport, origin: str, requests: Iterator[tuple[int, Request]]) -> int:
+CAREFUL = Pool(connections=1, streams=50, is_careful=True)
+
+
+async def test_a_careful_pool_asks_with_one_request_first(server: Http2Server, certificates: Certificates) -> None:
+    transport = make_transport(certificates)
+    released = asyncio.Event()
+    server.script = lambda _: Held(Answer(), released)
+
+    sending = asyncio.create_task(drain(transport, server.origin, posts(*[b""] * 20), CAREFUL))
+    await server.arrival(1)
+    await asyncio.sleep(0.05)  # others would have arrived meanwhile
+    assert len(server.received) == 1
+
+    released.set()
+    assert await sending == 20
+    await transport.aclose()
+
+
+async def test_a_lost_connection_makes_a_careful_pool_ask_again(
+    server: Http2Server, certificates: Certificates
+) -> None:
+    """Also while requests of the lost one are still to be answered: their answers say nothing about the next."""
+    transport = make_transport(certificates)
+    released = asyncio.Event()
+    server.script = lambda request: {b"goaway": GoAway(), b"held": Held(Answer(), released)}.get(request.body, Answer())
+    await drain(transport, server.origin, posts(b"first"), CAREFUL)
+
+    await drain(transport, server.origin, posts(b"", b"goaway", b""), CAREFUL)
+    before = len(server.received)
+    sending = asyncio.create_task(drain(transport, server.origin, posts(*[b"held"] * 20), CAREFUL))
+    await server.arrival(before + 1)
+    await asyncio.sleep(0.05)  # others would have arrived meanwhile
+    assert len(server.received) == before + 1
+
+    released.set()
+    assert await sending == 20
+    assert server.connections == 2
+    await transport.aclose()
+
+
+async def test_a_rest_makes_a_careful_pool_ask_again(
+    server: Http2Server, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = make_transport(certificates)
+    released = asyncio.Event()
+    await drain(transport, server.origin, posts(b"first"), CAREFUL)
+    monkeypatch.setattr(curl_line, "REST_SECONDS", 0.0)
+    server.script = lambda _: Held(Answer(), released)
+
+    sending = asyncio.create_task(drain(transport, server.origin, posts(*[b""] * 20), CAREFUL))
+    await server.arrival(2)
+    await asyncio.sleep(0.05)  # others would have arrived meanwhile
+    assert len(server.received) == 2
+
+    released.set()
+    assert await sending == 20
+    await transport.aclose()
+
+
+async def test_a_stuck_request_does_not_make_a_careful_pool_wait(
+    server: Http2Server, certificates: Certificates
+) -> None:
+    transport = make_transport(certificates, seconds=0.3)
+    await drain(transport, server.origin, posts(b"first"), CAREFUL)
+    released = asyncio.Event()
+    server.script = lambda request: Silence() if request.body == b"stuck" else Held(Answer(), released)
+
+    assert await drain(transport, server.origin, posts(b"stuck"), CAREFUL) == 0
+    sending = asyncio.create_task(drain(transport, server.origin, posts(*[b""] * 20), CAREFUL))
+    await server.arrival(22)
+
+    released.set()
+    assert await sending == 20
+    await transport.aclose()
+
+
+async def test_connections_are_not_shared_between_bindings(server: Http2Server, certificates: Certificates) -> None:
+    transport = make_transport(certificates)
+
+    for word in ("one", "other", "one"):
+        await drain(transport, server.origin, posts(b""), CAREFUL._replace(bound_to=word))
+
+    assert [request.connection for request in server.received] == [0, 1, 0]
+    await transport.aclose()
+
+
+async def drain(
+    transport: CurlTransport, origin: str, requests: Iterator[tuple[int, Request]], pool: Pool | None = None
+) -> int:
     """How many were answered with 200."""
     count = 0
-    async for batch in transport.exchange(origin, requests):
+    async for batch in transport.exchange(origin, requests, pool=pool):
         count += sum(isinstance(answer, Reply) and answer.status == 200 for _, answer in batch)
     return count
 
@@ -348,6 +437,7 @@ async def test_closing_answers_what_is_in_flight(server: Http2Server, certificat
 SENDER = """
 import asyncio, sys
 from pathlib import Path
+from shared.providers import curl_line
 from shared.providers.curl import CurlTransport
 from shared.providers.transport import Request
 
