@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from pydantic import SecretStr
 
+EVERYTHING = frozenset({"GET", "PUT", "DELETE"})
 REGION = "eu-test-1"
 ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key"
@@ -33,7 +34,7 @@ class Bucket:
     endpoint: str = ""
     objects: dict[str, bytes] = field(default_factory=dict)
     troubles: list[tuple[int, str]] = field(default_factory=list)  # of the next requests: status and S3's word
-    is_away: bool = False
+    away: frozenset[str] = frozenset()  # methods that are answered by 503
     requests: list[str] = field(default_factory=list)  # "PUT prefix/key"
 
 
@@ -117,8 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         name, _, key = unquote(urlsplit(self.path).path).removeprefix("/").partition("/")
         bucket.requests.append(f"{self.command} {key}")
-        if bucket.is_away or bucket.troubles:
-            raise Refused(*(bucket.troubles.pop(0) if bucket.troubles else (503, "ServiceUnavailable")))
+        if bucket.troubles:
+            raise Refused(*bucket.troubles.pop(0))
+        if self.command in bucket.away:
+            raise Refused(503, "ServiceUnavailable")
         check_signature(self.command, self.path, headers, body)
         if name != bucket.name:
             raise Refused(404, "NoSuchBucket")

@@ -19,6 +19,7 @@ from api.__main__ import create_server, open_socket
 from shared.settings import Settings
 from tests.conftest import Engines
 from tests.factories import Factory
+from tests.s3_server import Bucket, object_settings, serve_bucket
 
 _projects = count(1)
 
@@ -70,6 +71,20 @@ def api_settings(engines: Engines, migrated_template: str) -> Iterator[Settings]
 @pytest.fixture(scope="session")
 def running_api(api_settings: Settings) -> Iterator[RunningApi]:
     with run_api(api_settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def objects() -> Iterator[Bucket]:
+    """The other side of S3."""
+    with serve_bucket() as bucket:
+        yield bucket
+
+
+@pytest.fixture(scope="session")
+def api_with_objects(api_settings: Settings, objects: Bucket) -> Iterator[RunningApi]:
+    """Another server over the same database, which keeps files in object storage."""
+    with run_api(api_settings.model_copy(update=object_settings(objects))) as running:
         yield running
 
 

@@ -1,7 +1,8 @@
-"""Contract §16: buckets, files, chunks, ranges, permissions, and the address of a push image."""
+"""Contract §16: buckets, files, chunks, ranges and permissions, with files in Postgres and in object storage."""
 
 import hashlib
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,11 +10,25 @@ import pytest
 import requests
 
 from shared.db.queries.files import CHUNK_BYTES
-from tests.integration.api.conftest import Answer, Caller
+from tests.integration.api.conftest import Answer, Caller, RunningApi, make_caller
 from tests.integration.api.logins import as_guest, log_in
 
 FILES = "/storage/buckets/photos/files"
+PLACES = """
+SELECT CASE WHEN object_key IS NULL THEN 'postgres' ELSE 's3' END FROM file_chunks JOIN files ON files.seq = file_seq
+WHERE project_seq = %(project)s
+"""
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+
+
+@pytest.fixture(params=["postgres", "s3"])
+def caller(request: pytest.FixtureRequest, running_api: RunningApi) -> Iterator[Caller]:
+    """Each test runs against both."""
+    caller = make_caller(running_api if request.param == "postgres" else request.getfixturevalue("api_with_objects"))
+    with caller.session:
+        yield caller
+        places = {place for (place,) in caller.rows(PLACES)}
+        assert places <= {request.param}
 
 
 def create_bucket(caller: Caller, bucket_id: str = "photos", **parameters: object) -> Any:
@@ -159,6 +174,42 @@ def test_chunks_arrive_side_by_side_and_count_once(caller: Caller) -> None:
     across = caller.get(f"{FILES}/{file_id}/view", headers={"Range": f"bytes={CHUNK_BYTES - 2}-{CHUNK_BYTES + 1}"})
     assert across.body == content[CHUNK_BYTES - 2 : CHUNK_BYTES + 2]
     assert send_chunk(caller, content, 4, file_id=file_id).refusal == (409, "storage_file_already_exists")
+
+
+def test_chunks_may_come_in_any_order_and_at_any_time(caller: Caller) -> None:
+    """As a client does that starts again: it asks what is there and sends the rest."""
+    create_bucket(caller)
+    content = b"%PDF-" + os.urandom(2 * CHUNK_BYTES)
+    file_id = send_chunk(caller, content, 2).body["$id"]
+    assert (begun := caller.get(f"{FILES}/{file_id}").body)["chunksUploaded"] == 1
+    assert (begun["signature"], begun["mimeType"], begun["sizeOriginal"]) == ("", "", len(content))
+    for number, uploaded in ((0, 2), (1, 3)):
+        assert send_chunk(caller, content, number, file_id=file_id).body["chunksUploaded"] == uploaded
+    assert caller.get(f"{FILES}/{file_id}").body["mimeType"] == "application/pdf"
+    assert caller.get(f"{FILES}/{file_id}/view").body == content
+
+
+def test_an_upload_of_one_chunk(caller: Caller) -> None:
+    create_bucket(caller)
+    answer = send_chunk(caller, PNG, 0)
+    assert (answer.body["chunksUploaded"], answer.body["mimeType"]) == (1, "image/png")
+    assert send_chunk(caller, PNG, 0, file_id=answer.body["$id"]).refusal == (409, "storage_file_already_exists")
+
+
+def test_a_plain_form_does_not_take_the_place_of_a_begun_upload(caller: Caller) -> None:
+    create_bucket(caller)
+    content = os.urandom(CHUNK_BYTES + 1)
+    file_id = send_chunk(caller, content, 0).body["$id"]
+    answer = caller("POST", FILES, **form_of(file_id, content, "a.bin"))
+    assert answer.refusal == (409, "storage_file_already_exists")
+
+
+def test_the_size_of_a_file_stays_what_it_began_with(caller: Caller) -> None:
+    create_bucket(caller)
+    content = os.urandom(CHUNK_BYTES + 10)
+    file_id = send_chunk(caller, content, 0).body["$id"]
+    answer = send_chunk(caller, content + b"more", 1, file_id=file_id)
+    assert answer.refusal == (400, "storage_invalid_content_range")
 
 
 @pytest.mark.parametrize(

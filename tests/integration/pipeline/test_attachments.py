@@ -13,7 +13,7 @@ from shared.files.objects import open_object_store
 from shared.settings import Settings
 from tests.integration.pipeline.conftest import Bench
 from tests.integration.pipeline.worker import Provider, working
-from tests.s3_server import Bucket, object_settings, serve_bucket
+from tests.s3_server import EVERYTHING, Bucket, object_settings, serve_bucket
 from workers.attachments import LIMIT_BYTES, Attachments, AttachmentsRefused
 
 
@@ -142,10 +142,10 @@ async def test_a_storage_that_is_away_makes_nobody_give_up(bench: Bench, bucket:
     contents = FileContents(bench.engine, open_object_store(Settings(**object_settings(bucket))))
     attachments = Attachments(bench.engine, contents)
 
-    bucket.is_away = True
+    bucket.away = EVERYTHING
     with pytest.raises(NotReachable):
         await attachments.load(bench.factory.project_seq, named("one"))
-    bucket.is_away = False
+    bucket.away = frozenset()
     assert [file.content for file in await attachments.load(bench.factory.project_seq, named("one"))] == [b"same"]
 
 
@@ -172,7 +172,7 @@ async def test_recipients_wait_for_the_storage_and_fail_for_a_missing_file(bench
     contents = FileContents(bench.engine, open_object_store(Settings(**object_settings(bucket))))
 
     async with working(bench, provider, contents=contents) as worker:
-        bucket.is_away = True
+        bucket.away = EVERYTHING
         await worker.deliver_due("email.smtp.bulk")
         waiting = bench.ask("SELECT state, attempt, due_at > now() + interval '10 s', token FROM batches")
         assert waiting == [("due", 1, True, None)]
