@@ -71,7 +71,11 @@ Port = Annotated[
     ),
 ]
 
-_LOOSE = {"true": True, "1": True, 1: True, "false": False, "0": False, 0: False}
+# "True" and "False" are what the Python SDKs write into a query, 20.1.0 for one; 27.0.0 no longer does
+_LOOSE = {
+    **dict.fromkeys(("true", "True", "1", 1), True),
+    **dict.fromkeys(("false", "False", "0", 0), False),
+}
 
 
 def _loose_boolean(value: object) -> object:
@@ -82,7 +86,7 @@ LooseBoolean = Annotated[
     bool,
     Field(strict=True),
     BeforeValidator(_loose_boolean),
-    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["true", "false", "1", "0", 1, 0]}]}),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": list(_LOOSE)}]}),
 ]
 
 

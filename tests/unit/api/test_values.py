@@ -34,7 +34,7 @@ PASS: list[tuple[str, Any, list[object]]] = [
     ("integer", values.Integer, [0, -(2**31), 2**31 - 1]),
     ("badge", values.NumericInteger, [5, "5", "-1", 0]),
     ("port", values.Port, [1, 65535, "587"]),
-    ("loose boolean", values.LooseBoolean, [True, False, "true", "false", "1", "0", 1, 0]),
+    ("loose boolean", values.LooseBoolean, [True, False, "true", "True", "false", "False", "1", "0", 1, 0]),
     ("phone", values.Phone, ["+12065550100", "+4915123456789"]),
     ("e-mail", values.Email, ["a@example.com", "A.b+c@sub.example.org"]),
     ("role", values.Role, ["any", "guests", "users", "users/verified", "users/unverified", "user:ada"]),
