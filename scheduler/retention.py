@@ -19,6 +19,7 @@ from shared.db.queries.purge import (
     purge_expired_targets,
     purge_half_deleted_user,
 )
+from shared.db.queries.receipts import forget_receipts
 from shared.db.session import HotConnection, hot_transaction
 
 log = structlog.get_logger()
@@ -52,6 +53,12 @@ async def purge_targets(context: TickContext) -> None:
     """Remove targets whose address died some time ago (contract §10)."""
     after_seconds = context.settings.expired_target_retention_seconds
     await _in_pages(context, lambda connection: purge_expired_targets(connection, after_seconds=after_seconds))
+
+
+async def purge_receipts(context: TickContext) -> None:
+    """Forget receipts that the ledger took up some time ago."""
+    seconds = context.settings.receipt_retention_seconds
+    await _in_pages(context, lambda connection: forget_receipts(connection, after_seconds=seconds, page=PAGE))
 
 
 async def purge_audit_log(context: TickContext) -> None:

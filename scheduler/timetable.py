@@ -10,6 +10,7 @@ from scheduler.release import release
 from scheduler.retention import (
     keep_partitions_ahead,
     purge_audit_log,
+    purge_receipts,
     purge_sessions,
     purge_targets,
     purge_topics,
@@ -37,6 +38,7 @@ def timetable(settings: Settings) -> tuple[Entry, ...]:
         Entry("retention.users", 30, purge_users),
         Entry("retention.sessions", 600, purge_sessions),
         Entry("retention.targets", 3_600, purge_targets),
+        Entry("retention.receipts", 3_600, purge_receipts),
         Entry("retention.audit", 3_600, purge_audit_log),
         Entry("files.objects", 10, remove_objects),
         Entry("files.uploads", 3_600, purge_uploads),

@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints
 
 from api.schemas.base import QueryParameters, WireModel, WireMoment
 from shared.db.queries.progress import Progress, ShownRecipient
+from shared.domain.receipt import ReceiptKind
 
 RecipientState = Literal["queued", "claimed", "sent", "failed", "skipped", "cancelled", "expired", "unknown"]
 
@@ -35,6 +36,10 @@ class ProgressModel(WireModel):
     expired: int
     unknown: int
     resends: int = Field(description="Sent again though the first may have arrived: possible copies")
+    delivered: int = Field(description="By receipts, of providers that send any")
+    undelivered: int = Field(description="By receipts: bounced, or not to be delivered")
+    complained: int = Field(description="By receipts: called spam")
+    unsubscribed: int = Field(description="By receipts: wants no more")
     errors: list[str]
     started_at: WireMoment | None
     planned_at: WireMoment | None
@@ -63,6 +68,8 @@ class RecipientModel(WireModel):
     resends: int
     reason: str
     recorded_at: WireMoment | None
+    receipt: ReceiptKind | None = Field(description="What the provider said afterwards")
+    receipt_at: WireMoment | None
 
     @classmethod
     def of(cls, recipient: ShownRecipient) -> "RecipientModel":

@@ -6,6 +6,7 @@ from datetime import datetime
 from psycopg.rows import class_row
 
 from shared.db.session import HotConnection
+from shared.domain.receipt import RECEIPT_SUMS
 from shared.domain.segments import Segments, count_segments
 from shared.domain.status import DeliveryState
 from shared.ids import ProjectSeq
@@ -18,6 +19,7 @@ SELECT messages.id AS message_id, messages.status, coalesce(progress.planned, 0)
     coalesce(open.waiting - open.claimed, 0)::int AS queued, coalesce(open.claimed, 0)::int AS claimed,
     {sums},
     coalesce(progress.resends, 0) AS resends,
+    {receipt_sums},
     (coalesce(progress.errors, '{{}}') || coalesce(open.errors, '{{}}'))[:100] AS errors,
     progress.started_at, progress.planned_at, progress.finished_at,
     CASE WHEN messages.channel = 'sms' THEN messages.data ->> 'content' END AS text
@@ -39,6 +41,7 @@ WHERE messages.project_seq = %(project_seq)s AND messages.id = %(id)s AND messag
         f"(coalesce(progress.{state}, 0) + coalesce(open.{state}, 0))::int AS {state}" for state in DeliveryState
     ),
     open_sums=",\n        ".join(f"sum({state}) AS {state}" for state in DeliveryState),
+    receipt_sums=",\n    ".join(f"coalesce(progress.{name}, 0) AS {name}" for name in RECEIPT_SUMS),
 )
 
 
@@ -58,6 +61,10 @@ class Progress:
     expired: int
     unknown: int
     resends: int  # sent again though the first may have arrived
+    delivered: int  # by the last word of receipts, where the provider sends any
+    undelivered: int
+    complained: int
+    unsubscribed: int
     errors: list[str]  # at most 100
     started_at: datetime | None  # accepted or released; None: neither yet
     planned_at: datetime | None  # everybody is planned
@@ -80,7 +87,7 @@ OPEN_STATES = ("queued", "claimed")
 
 # Recipients with an outcome: a range of the ledger's key.
 _LEDGER = """
-    SELECT target_seq, state, provider_seq, attempts, resends, reason, recorded_at
+    SELECT target_seq, state, provider_seq, attempts, resends, reason, recorded_at, receipt, receipt_at
     FROM deliveries
     WHERE run = %(run)s AND target_seq > %(after)s {filter}
     ORDER BY target_seq LIMIT %(limit)s
@@ -89,7 +96,8 @@ _LEDGER = """
 # Recipients in open batches. One who was tried in a batch and moved on to a later one has an attempt there and is
 # only shown in the later. Cost: every open recipient of the message is looked at for each page.
 _OPEN = """
-    SELECT open.target_seq, open.state, open.provider_seq, open.attempts, open.resends, '', NULL::timestamptz
+    SELECT open.target_seq, open.state, open.provider_seq, open.attempts, open.resends, '', NULL::timestamptz,
+        NULL::text, NULL::timestamptz
     FROM (
         SELECT target.seq AS target_seq, batch.provider_seq, batch.attempt - 1 AS attempts, batch.resends,
             CASE WHEN batch.state = 'claimed' AND target.position <= batch.attempted_to
@@ -111,8 +119,10 @@ _OPEN = """
 
 _SHOW = """
 SELECT page.target_seq, targets.id AS target_id, users.id AS user_id, providers.id AS provider_id,
-    page.state, page.attempts, page.resends, page.reason, page.recorded_at
-FROM ({source}) AS page (target_seq, state, provider_seq, attempts, resends, reason, recorded_at)
+    page.state, page.attempts, page.resends, page.reason, page.recorded_at, page.receipt, page.receipt_at
+FROM ({source}) AS page (
+    target_seq, state, provider_seq, attempts, resends, reason, recorded_at, receipt, receipt_at
+)
 LEFT JOIN targets ON targets.seq = page.target_seq
 LEFT JOIN users ON users.seq = targets.user_seq
 LEFT JOIN providers ON providers.seq = page.provider_seq
@@ -144,6 +154,8 @@ class ShownRecipient:
     resends: int
     reason: str
     recorded_at: datetime | None
+    receipt: str | None  # what the provider said afterwards
+    receipt_at: datetime | None
 
 
 async def list_recipients(

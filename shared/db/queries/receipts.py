@@ -1,5 +1,6 @@
 """The inbox of receipts: appended as they come, folded into ledger, suppressions and sums a page at a time."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -51,10 +52,13 @@ async def append_receipts(
     return cursor.rowcount
 
 
+_BIGINT = re.compile("[0-9]{1,19}")  # a run has all 19
+
+
 def _place_of(delivery_id: str) -> tuple[int | None, int | None]:
     """Run and target_seq of "RUN-TARGET" or "RUN"; what is not of our making names nothing."""
     run, _, target_seq = delivery_id.partition("-")
-    numbers = [int(part) if part.isdecimal() and len(part) <= 18 else None for part in (run, target_seq)]
+    numbers = [int(part) if _BIGINT.fullmatch(part) and int(part) < 2**63 else None for part in (run, target_seq)]
     return (numbers[0], numbers[1]) if numbers[0] is not None else (None, None)
 
 
@@ -267,3 +271,13 @@ def _waits(receipt: InboxReceipt, places: dict[int, Place], met: set[Place]) -> 
     """Whether its delivery may still come into the ledger."""
     place = places.get(receipt.seq)
     return place is not None and place not in met and not receipt.is_old
+
+
+async def forget_receipts(connection: HotConnection, *, after_seconds: float, page: int) -> int:
+    """Delete at most a page of those folded that long ago; how many."""
+    cursor = await connection.execute(
+        "DELETE FROM receipts WHERE seq IN (SELECT seq FROM receipts"
+        " WHERE folded_at < now() - %s * interval '1 second' ORDER BY folded_at LIMIT %s)",
+        [after_seconds, page],
+    )
+    return cursor.rowcount

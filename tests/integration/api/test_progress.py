@@ -114,6 +114,8 @@ def test_every_recipient_is_shown_once_with_its_state(underway: Caller) -> None:
         "resends": 0,
         "reason": "refused",
         "recordedAt": shown["p-4"]["recordedAt"],
+        "receipt": None,
+        "receiptAt": None,
     }
     assert (shown["p-8"]["state"], shown["p-8"]["recordedAt"]) == ("claimed", None)
     assert (shown["p-11"]["state"], shown["p-11"]["attempts"]) == ("queued", 1)

@@ -11,14 +11,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.db.queries.receipts import append_receipts, fold_receipts
+from shared.db.queries.receipts import append_receipts, fold_receipts, forget_receipts
 from shared.db.queries.suppressions import suppressed_among
 from shared.db.session import create_engine, hot_transaction
 from shared.domain.receipt import Receipt, ReceiptKind
+from shared.ids import run_floor
 from shared.settings import Settings
 from tests.factories import Factory
 
-RUN = 1_700_000_000_000_000
+RUN = run_floor(1_795_000_000_000)
 
 
 @dataclass(slots=True)
@@ -299,3 +300,19 @@ async def test_pages(story: Story) -> None:
 
     assert [await story.fold(), await story.fold(), await story.fold()] == [1_000, 1, 0]
     assert story.ledger() == [("sent", "pending")] * 4
+
+
+async def test_folded_receipts_are_forgotten_in_pages(story: Story) -> None:
+    story.start("sent", "sent")
+    await story.tell(*(story.receipt(K.PENDING, event=f"old-{number}") for number in range(5)))
+    story.do("UPDATE receipts SET folded_at = now() - interval '31 days'")
+    await story.tell(story.receipt(K.DELIVERED, 1))
+    await story.take(story.receipt(K.DELIVERED, 0, event="waiting"))
+
+    purged = []
+    for _ in range(3):
+        async with hot_transaction(story.engine) as connection:
+            purged.append(await forget_receipts(connection, after_seconds=30 * 86_400, page=3))
+
+    assert purged == [3, 2, 0]
+    assert story.ask("SELECT count(*) FROM receipts") == [(2,)]
