@@ -18,6 +18,7 @@ from shared.db.pools import CONNECTIONS_PER_PROCESS
 from shared.db.queries.installation import check_secret_keys, is_live
 from shared.db.secrets import open_secret_box
 from shared.errors import NotReachable, TidingsError
+from shared.files.objects import open_object_store
 from shared.queue.probe import probe_broker
 from shared.settings import Settings
 
@@ -51,7 +52,7 @@ def examine(
     data_dir: DataDir = DEFAULT_DIRECTORY,
     as_json: AsJson = False,
 ) -> None:
-    """Check settings, database, migrations, broker, clock, connections and secrets.
+    """Check settings, database, migrations, broker, file storage, clock, connections and secrets.
 
     Exits with 0 when nothing is wrong, 4 when a server cannot be reached, 1 when something else is wrong.
     """
@@ -80,6 +81,7 @@ def _examine(settings: Settings, processes: Processes) -> Iterator[Finding]:
         yield _found("secrets", lambda: _secrets(settings))
         yield _found("live", lambda: _live(settings))
     yield _found("broker", lambda: _broker(settings))
+    yield _found("files", lambda: _files(settings))
 
 
 def _found(check: str, look: Callable[[], Finding]) -> Finding:
@@ -187,6 +189,14 @@ def _broker(settings: Settings) -> Finding:
         f"The broker ({name}) drops keys when it is full ({facts.eviction_policy}).",
         "CONFIG SET maxmemory-policy noeviction. No message is lost without it, but rings are.",
     )
+
+
+def _files(settings: Settings) -> Finding:
+    store = open_object_store(settings)
+    if store is None:
+        return Finding("files", "ok", "Files are kept in Postgres.")
+    run_async(store.probe())
+    return Finding("files", "ok", f"Files can be written, read and deleted in {settings.files_url}.")
 
 
 def _ask(settings: Settings, question: str) -> float:

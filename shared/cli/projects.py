@@ -21,7 +21,7 @@ from shared.errors import ConfigurationError, TidingsError
 from shared.ids import PUBLIC_ID, new_public_id
 from shared.settings import Settings
 
-project_app = typer.Typer(no_args_is_help=True, help="Create and list projects.")
+project_app = typer.Typer(no_args_is_help=True, help="Create, list and change projects.")
 key_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys; make a secret key.")
 
 ProjectId = Annotated[
@@ -73,6 +73,37 @@ def list_projects(*, data_dir: DataDir = DEFAULT_DIRECTORY, as_json: AsJson = Fa
         print_json([_project_as_json(project) for project in projects])
     else:
         print_table(["ID", "NAME", "CREATED"], [[each.id, each.name, to_wire(each.created_at)] for each in projects])
+
+
+@project_app.command("update", epilog="Example: tidings project update shop --mask-credentials")
+def update_project(
+    *,
+    project_id: Annotated[str, typer.Argument(metavar="PROJECT_ID", help="As `tidings project list` shows it.")],
+    name: Annotated[str | None, typer.Option(help="What people call it from now on.")] = None,
+    mask_credentials: Annotated[
+        bool | None,
+        typer.Option(
+            "--mask-credentials/--show-credentials", help="Whether the API hides the providers' credentials it returns."
+        ),
+    ] = None,
+    data_dir: DataDir = DEFAULT_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Change what is given. API processes may go by the old values for some seconds (TIDINGS_KEY_CACHE_SECONDS)."""
+
+    async def update(settings: Settings) -> Project:
+        async with open_session(settings) as session:
+            project = await queries.find_project(session, project_id)
+            project.name = project.name if name is None else name
+            project.mask_credentials = project.mask_credentials if mask_credentials is None else mask_credentials
+        return project
+
+    project = run_async(update(settings_beside(data_dir)))
+    if as_json:
+        print_json(_project_as_json(project))
+    else:
+        shown = "masked" if project.mask_credentials else "returned in clear"
+        results.print(f"Project {project.id} is called {project.name}; credentials are {shown}.", markup=False)
 
 
 @key_app.command("create", epilog="Example: tidings key create --project shop --scope messages.write")
@@ -176,7 +207,12 @@ async def _only_project(session: AsyncSession) -> Project:
 
 
 def _project_as_json(project: Project) -> dict[str, object]:
-    return {"id": project.id, "name": project.name, "created_at": to_wire(project.created_at)}
+    return {
+        "id": project.id,
+        "name": project.name,
+        "mask_credentials": project.mask_credentials,
+        "created_at": to_wire(project.created_at),
+    }
 
 
 def _key_as_json(key: ApiKey) -> dict[str, object]:

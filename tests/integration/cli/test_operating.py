@@ -4,12 +4,14 @@ import json
 
 import pytest
 import redis
+from pydantic import SecretStr
 
 from shared.db.queries.providers import credentials_context
 from shared.db.secrets import SecretBox, new_secret_key, parse_secret_keys
 from shared.settings import Settings
 from tests.factories import Factory
 from tests.integration.cli.conftest import Tidings
+from tests.s3_server import ACCESS_KEY, SECRET_KEY, object_settings, serve_bucket
 
 pytestmark = pytest.mark.usefixtures("installation")
 
@@ -63,6 +65,21 @@ def test_a_project_of_the_same_id_is_left_alone(tidings: Tidings) -> None:
     assert [each["name"] for each in json.loads(tidings("project", "list", "--json").stdout)] == ["First"]
 
 
+def test_a_project_is_told_to_mask_credentials(tidings: Tidings) -> None:
+    created = json.loads(tidings("project", "create", "Web shop", "--id", "shop", "--json").stdout)
+    assert created["mask_credentials"] is False
+    assert tidings("project", "update", "shop", "--mask-credentials").stdout == (
+        "Project shop is called Web shop; credentials are masked.\n"
+    )
+    tidings("project", "update", "shop", "--name", "Shop")
+    assert json.loads(tidings("project", "list", "--json").stdout) == [
+        {**created, "name": "Shop", "mask_credentials": True}
+    ]
+    shown = json.loads(tidings("project", "update", "shop", "--show-credentials", "--json").stdout)
+    assert (shown["name"], shown["mask_credentials"]) == ("Shop", False)
+    assert tidings("project", "update", "none", "--mask-credentials").status == USAGE
+
+
 def test_config_lists_every_setting_and_masks_what_is_secret(tidings: Tidings, installation: Settings) -> None:
     finished = tidings("config", "--json")
     rows = {row["name"]: row for row in json.loads(finished.stdout)}
@@ -88,9 +105,32 @@ def test_doctor_finds_nothing_wrong_with_a_good_installation(tidings: Tidings) -
     tidings("migrate")
     finished = tidings("doctor", "--json")
     assert {check: finding["state"] for check, finding in findings(finished.stdout).items()} == dict.fromkeys(
-        ["database", "migrations", "clock", "connections", "secrets", "live", "broker"], "ok"
+        ["database", "migrations", "clock", "connections", "secrets", "live", "broker", "files"], "ok"
     )
     assert finished.status == 0
+
+
+def test_config_and_doctor_keep_the_keys_of_the_file_storage_to_themselves(
+    tidings: Tidings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tidings("migrate")
+    with serve_bucket() as bucket:
+        for name, value in object_settings(bucket).items():
+            text = value.get_secret_value() if isinstance(value, SecretStr) else value
+            monkeypatch.setenv(f"TIDINGS_{name.upper()}", text)
+        good, shown = tidings("doctor", "--json"), tidings("config")
+        bucket.troubles = [(403, "AccessDenied")]
+        refused = tidings("doctor", "--json")
+        monkeypatch.setenv("TIDINGS_FILES_URL", "tidings")
+        unreadable = tidings("doctor", "--json")
+    assert findings(good.stdout)["files"]["detail"] == "Files can be written, read and deleted in s3://tidings/files."
+    assert findings(refused.stdout)["files"]["state"] == "unreachable"
+    assert "AccessDenied" in findings(refused.stdout)["files"]["detail"]
+    assert (findings(unreadable.stdout)["files"]["state"], unreadable.status) == ("wrong", FAILED)
+    assert bucket.endpoint in shown.stdout
+    for finished in (good, shown, refused):
+        assert SECRET_KEY not in finished.stdout + finished.stderr
+        assert ACCESS_KEY not in finished.stdout + finished.stderr
 
 
 def test_doctor_notices_other_secret_keys(tidings: Tidings, monkeypatch: pytest.MonkeyPatch) -> None:
