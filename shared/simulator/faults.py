@@ -81,6 +81,8 @@ class FaultProfile:
     transient_once_rate: Rate = 0.0  # of recipients not met before; drawn before the other rates
     slow_seconds: Annotated[float, Field(ge=0, le=600)] = 5.0  # how long a slow reply takes
     retry_after_seconds: Annotated[int, Field(ge=0)] | None = 1  # None: throttled without saying for how long
+    receipt_delay_ms: Milliseconds = 0.0  # from acceptance to the first receipt
+    receipt_copies: Annotated[int, Field(ge=0, le=100)] = 1  # how often each receipt is posted; 0: lost
     limit_messages: Annotated[int, Field(ge=1)] | None = None  # None: no limit
     limit_seconds: Annotated[float, Field(gt=0)] = 1.0  # the limit's period; a token bucket that starts full
     seed: int = 0

@@ -1,12 +1,13 @@
 """What providers share that are called over HTTP: one port, told apart by path; a plan, credentials, the record."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from shared.simulator.faults import Fate, FaultPlan, FaultProfile, MagicWord
 from shared.simulator.keyring import Keyring
+from shared.simulator.outgoing import Courier, OutgoingCall
 from shared.simulator.record import Record
 from shared.simulator.wire.exchange import Reply, Request
 
@@ -20,6 +21,8 @@ class HttpProvider(ABC):
         self.record = record
         self.keyring = keyring
         self.plan: FaultPlan[Any] = FaultPlan(self.name, self.profile, self.words)
+        self.receipts_url = ""  # what the customer entered in the account, where a request does not name one
+        self.courier: Courier | None = None
 
     @abstractmethod
     def credentials(self) -> Mapping[str, Any]:
@@ -39,6 +42,16 @@ class HttpProvider(ABC):
     def in_manner_of(self, reply: Reply, recipient: str, fate: Fate) -> Reply:
         """The reply as the recipient's fate has it: late, slow, or not at all."""
         return replace(reply, manner=self.plan.manner_of(recipient, fate))
+
+    def post_receipts(self, calls: Iterable[OutgoingCall]) -> None:
+        """Each as often as the profile says, once the reply has had its time to leave."""
+        if self.courier is None:
+            return
+        profile = self.plan.profile
+        after_seconds = (profile.latency_ms + profile.receipt_delay_ms) / 1000
+        for call in calls:
+            for _ in range(profile.receipt_copies):
+                self.courier.post(self.name, call, after_seconds=after_seconds)
 
 
 class Reception:

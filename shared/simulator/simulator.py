@@ -16,6 +16,7 @@ from shared.simulator.fcm import Fcm
 from shared.simulator.http_provider import HttpProvider, Reception
 from shared.simulator.inbox import DEFAULT_PROJECT, Inbox
 from shared.simulator.keyring import Keyring
+from shared.simulator.outgoing import Courier
 from shared.simulator.record import Record
 from shared.simulator.service_accounts import ServiceAccounts
 from shared.simulator.smtp import Smtp
@@ -85,6 +86,8 @@ class Simulator:
             simulator = cls(directory, host=host, advertised=advertised or host)
             stack.callback(simulator.record.close)
             simulator.faults.replace(faults or {})
+            simulator._employ(courier := Courier(simulator.record.count))
+            stack.push_async_callback(courier.aclose)
             for listener in simulator._listeners():
                 stack.push_async_callback(listener.close)
             await simulator._listen(ports or Ports())
@@ -130,6 +133,10 @@ class Simulator:
             "fcm_service_account": self.service_account(),
             "pid": os.getpid(),  # tells a fresh file from that of a simulator that was killed
         }
+
+    def _employ(self, courier: Courier) -> None:
+        for provider in self.http_providers.values():
+            provider.courier = courier
 
     def _listeners(self) -> tuple[Listener, ...]:
         return self._http, self._smtp, self._smtps, self._fcm, self._https
