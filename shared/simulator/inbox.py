@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from shared.errors import ConfigurationError
 from shared.simulator.faults import Faults
+from shared.simulator.http_provider import HttpProvider
 from shared.simulator.inbox_page import Listing, render_capture, render_list
 from shared.simulator.mail_view import view_mail
 from shared.simulator.record import Entry, Record
@@ -39,10 +40,13 @@ class _Refused(Exception):
 
 
 class Inbox:
-    def __init__(self, record: Record, faults: Faults, accounts: ServiceAccounts) -> None:
+    def __init__(
+        self, record: Record, faults: Faults, accounts: ServiceAccounts, providers: Mapping[str, HttpProvider]
+    ) -> None:
         self._record = record
         self._faults = faults
         self._accounts = accounts
+        self._providers = providers
         number = r"(\d{1,18})"
         self._routes: tuple[tuple[str, re.Pattern[str], Callable[..., Reply]], ...] = (
             ("GET", re.compile("/"), self._list_page),
@@ -53,6 +57,8 @@ class Inbox:
             ("GET", re.compile("/stats"), self._stats),
             ("GET", re.compile("/faults"), self._show_faults),
             ("PUT", re.compile("/faults"), self._set_faults),
+            ("GET", re.compile("/receipts"), self._show_receipts),
+            ("PUT", re.compile("/receipts"), self._set_receipts),
             ("GET", re.compile("/service-account"), self._service_account),
         )
 
@@ -129,12 +135,22 @@ class Inbox:
 
     def _set_faults(self, request: Request) -> Reply:
         """Each provider named gets a fresh profile of the fields given; the rest of its fields are back to normal."""
-        try:
-            wishes = json.loads(request.body)
-        except ValueError as error:
-            raise _Refused(400, f"The body is not JSON: {error}") from error
-        self._faults.replace(wishes)
+        self._faults.replace(_parse(request.body))
         return _json(self._faults.describe())
+
+    def _show_receipts(self, _request: Request) -> Reply:
+        return _json({name: provider.receipts_url for name, provider in self._providers.items()})
+
+    def _set_receipts(self, request: Request) -> Reply:
+        """Where each provider named posts its receipts to, as its customers enter it in their accounts; "": nowhere."""
+        wishes = _parse(request.body)
+        if not isinstance(wishes, dict) or not all(isinstance(url, str) for url in wishes.values()):
+            raise _Refused(400, 'Receipts map providers to addresses, as {"sendgrid": "http://127.0.0.1:8080/..."}.')
+        if unknown := sorted(wishes.keys() - self._providers.keys()):
+            raise _Refused(400, f"No such provider: {', '.join(unknown)}; there are {', '.join(self._providers)}.")
+        for name, url in wishes.items():
+            self._providers[name].receipts_url = url
+        return self._show_receipts(request)
 
     def _service_account(self, request: Request) -> Reply:
         return _json(self._accounts.mint(_query_of(request, {"project"}).get("project") or DEFAULT_PROJECT))
@@ -170,6 +186,13 @@ def _json(document: Any, status: int = 200) -> Reply:
 
 def _page(html: str) -> Reply:
     return Reply(200, html.encode("utf-8", "replace"), HTML, _PAGE_HEADERS)
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise _Refused(400, f"The body is not JSON: {error}") from error
 
 
 def _query_of(request: Request, known: set[str]) -> dict[str, str]:

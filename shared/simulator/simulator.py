@@ -29,6 +29,9 @@ READY_FILE = "simulator.json"
 HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = ()
 """Those that share the port `https`."""
 
+LARGEST_CALL_BYTES = 48 * 1024**2
+"""Above what mailers take, so that they say themselves what is too large for them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -62,8 +65,12 @@ class Simulator:
         self._smtp = SmtpServer(smtp, mail_tls, before_write=flush)
         self._smtps = SmtpServer(smtp, mail_tls, before_write=flush)
         self._fcm = HttpServer(fcm, before_write=flush)
-        self._https = HttpServer(Reception(tuple(self.http_providers.values())), before_write=flush)
-        self._http = HttpServer(Inbox(self.record, self.faults, self._accounts), before_write=flush)
+        self._https = HttpServer(
+            Reception(tuple(self.http_providers.values())), before_write=flush, largest_body_bytes=LARGEST_CALL_BYTES
+        )
+        self._http = HttpServer(
+            Inbox(self.record, self.faults, self._accounts, self.http_providers), before_write=flush
+        )
 
     @classmethod
     @asynccontextmanager
