@@ -10,14 +10,18 @@ from shared.errors import ConfigurationError
 from shared.providers.contract import Account, Adapter, Content, SendRequest, TokenStore
 from shared.providers.email.smtp import SmtpAdapter
 from shared.providers.http_adapter import HttpAdapter
+from shared.providers.push.apns import ApnsAdapter
 from shared.providers.push.fcm import FcmAdapter
 from shared.providers.receipts import ReceiptReader
+from shared.providers.sms.twilio import TwilioAdapter
 from shared.providers.transport import Transport
 from shared.settings import Settings
 
 ADAPTERS: Final[Mapping[str, type[Adapter]]] = {
     SmtpAdapter.kind: SmtpAdapter,
     FcmAdapter.kind: FcmAdapter,
+    ApnsAdapter.kind: ApnsAdapter,
+    TwilioAdapter.kind: TwilioAdapter,
 }
 
 RECEIPT_READERS: Final[Mapping[str, ReceiptReader]] = {}
@@ -52,6 +56,8 @@ def make_adapter(
         return SmtpAdapter(account, settings=settings, endpoint=endpoint)
     if facts is FcmAdapter:
         return FcmAdapter(account, transport=transport, token_store=token_store, endpoint=endpoint)
+    if facts is ApnsAdapter:
+        return ApnsAdapter(account, transport=transport, endpoint=endpoint)
     return cast("type[HttpAdapter[Any]]", facts)(account, transport=transport, endpoint=endpoint)
 
 

@@ -55,7 +55,8 @@ async def test_nothing_leaves_an_installation_that_is_not_live(kind: str) -> Non
 @pytest.mark.parametrize("live", [False, True])
 async def test_an_endpoint_wins(kind: str, *, live: bool) -> None:
     """Nobody listens there, which is how we know where the requests went."""
-    settings = Settings(endpoint_smtp="127.0.0.1:9", endpoint_fcm="https://127.0.0.1:9")
+    address = "127.0.0.1:9" if kind == "smtp" else "https://127.0.0.1:9"
+    settings = Settings.model_validate({f"endpoint_{kind}": address})
 
     _, outcomes = await send(kind, settings, live=live)
 

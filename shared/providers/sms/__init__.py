@@ -1,0 +1,1 @@
+"""SMS providers: HTTP APIs that take a form for each number, or one text for many."""
