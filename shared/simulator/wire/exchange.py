@@ -7,6 +7,7 @@ from typing import Protocol
 from shared.simulator.wire.manner import PROMPT, Manner
 
 LARGEST_BODY_BYTES = 1024 * 1024
+"""Where a server says nothing else."""
 
 JSON = b"application/json; charset=UTF-8"
 HTML = b"text/html; charset=UTF-8"
@@ -44,5 +45,6 @@ def to_request(method: str, target: str, headers: Mapping[bytes, bytes], body: b
     return Request(method, path, query, headers, body)
 
 
-def too_large() -> Reply:
-    return Reply(413, b'{"error":{"code":413,"message":"The request body is larger than 1 MiB."}}')
+def too_large(most_bytes: int) -> Reply:
+    text = b'{"error":{"code":413,"message":"The request body is larger than %d MiB."}}'
+    return Reply(413, text % (most_bytes // 1024**2))

@@ -4,18 +4,25 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
-from shared.simulator.wire.exchange import Application
+from shared.simulator.wire.exchange import LARGEST_BODY_BYTES, Application
 from shared.simulator.wire.http1 import Http1Connection
 from shared.simulator.wire.http2 import Http2Connection
 from shared.simulator.wire.listener import Listener
 
 
 class HttpServer(Listener):
-    def __init__(self, application: Application, *, before_write: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        application: Application,
+        *,
+        before_write: Callable[[], None],
+        largest_body_bytes: int = LARGEST_BODY_BYTES,
+    ) -> None:
         """`before_write` runs before any reply leaves: what a reply promises is on record by then."""
         super().__init__()
         self._application = application
         self._before_write = before_write
+        self._largest_body_bytes = largest_body_bytes
 
     async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         await self.listen(self._negotiate if tls else self._http1, host, port, tls=tls)
@@ -24,10 +31,10 @@ class HttpServer(Listener):
         return _Negotiation(self)
 
     def _http1(self) -> Http1Connection:
-        return Http1Connection(self._application, self, self._before_write)
+        return Http1Connection(self._application, self, self._before_write, self._largest_body_bytes)
 
     def _http2(self) -> Http2Connection:
-        return Http2Connection(self._application, self, self._before_write)
+        return Http2Connection(self._application, self, self._before_write, self._largest_body_bytes)
 
     def protocol_for(self, negotiated: str | None) -> asyncio.Protocol:
         return self._http2() if negotiated == "h2" else self._http1()

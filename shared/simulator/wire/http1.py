@@ -8,7 +8,7 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from shared.simulator.wire.exchange import LARGEST_BODY_BYTES, Application, Reply, Request, to_request, too_large
+from shared.simulator.wire.exchange import Application, Reply, Request, to_request, too_large
 from shared.simulator.wire.listener import Listener
 from shared.simulator.wire.manner import Ending, cut_for_trickle, reset
 
@@ -16,10 +16,13 @@ _NO_BODY = frozenset({204, 304})
 
 
 class Http1Connection(asyncio.Protocol):
-    def __init__(self, application: Application, listener: Listener, before_write: Callable[[], None]) -> None:
+    def __init__(
+        self, application: Application, listener: Listener, before_write: Callable[[], None], largest_body_bytes: int
+    ) -> None:
         self._application = application
         self._listener = listener
         self._before_write = before_write
+        self._largest_body_bytes = largest_body_bytes
         self._loop = asyncio.get_running_loop()
         self._parser = HttpRequestParser(self)
         self._waiting: deque[tuple[Request | None, bool]] = deque()  # None: its body was too large; and keep-alive
@@ -76,12 +79,12 @@ class Http1Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         self._body_bytes += len(data)
-        if self._body_bytes <= LARGEST_BODY_BYTES:
+        if self._body_bytes <= self._largest_body_bytes:
             self._body.append(data)
 
     def on_message_complete(self) -> None:
         request = None
-        if self._body_bytes <= LARGEST_BODY_BYTES:
+        if self._body_bytes <= self._largest_body_bytes:
             method = self._parser.get_method().decode("ascii")
             request = to_request(method, self._target.decode("latin-1"), self._headers, b"".join(self._body))
         self._waiting.append((request, self._parser.should_keep_alive()))
@@ -91,7 +94,7 @@ class Http1Connection(asyncio.Protocol):
     def _answer_next(self) -> None:
         while self._waiting and not self._is_busy and not self._closed:
             request, keep_alive = self._waiting.popleft()
-            reply = self._application.answer(request) if request else too_large()
+            reply = self._application.answer(request) if request else too_large(self._largest_body_bytes)
             if reply.manner.delay_seconds:
                 self._is_busy = True
                 self._loop.call_later(reply.manner.delay_seconds, self._finish_late, reply, keep_alive)

@@ -21,7 +21,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
-from shared.simulator.wire.exchange import LARGEST_BODY_BYTES, Application, Reply, to_request, too_large
+from shared.simulator.wire.exchange import Application, Reply, to_request, too_large
 from shared.simulator.wire.listener import Listener
 from shared.simulator.wire.manner import Ending, cut_for_trickle
 
@@ -40,10 +40,13 @@ class _Stream:
 
 
 class Http2Connection(asyncio.Protocol):
-    def __init__(self, application: Application, listener: Listener, before_write: Callable[[], None]) -> None:
+    def __init__(
+        self, application: Application, listener: Listener, before_write: Callable[[], None], largest_body_bytes: int
+    ) -> None:
         self._application = application
         self._listener = listener
         self._before_write = before_write
+        self._largest_body_bytes = largest_body_bytes
         self._loop = asyncio.get_running_loop()
         self._h2 = H2Connection(
             H2Configuration(
@@ -132,14 +135,18 @@ class Http2Connection(asyncio.Protocol):
         stream = self._streams.get(event.stream_id)
         if stream is not None:
             stream.body_bytes += len(event.data)
-            if stream.body_bytes <= LARGEST_BODY_BYTES:
+            if stream.body_bytes <= self._largest_body_bytes:
                 stream.body.append(event.data)
 
     def _answer(self, stream_id: int) -> None:
         stream = self._streams.get(stream_id)
         if stream is None:
             return
-        reply = too_large() if stream.body_bytes > LARGEST_BODY_BYTES else self._reply_to(stream)
+        reply = (
+            too_large(self._largest_body_bytes)
+            if stream.body_bytes > self._largest_body_bytes
+            else self._reply_to(stream)
+        )
         if reply.manner.delay_seconds:
             self._loop.call_later(reply.manner.delay_seconds, self._finish, stream_id, reply)
         else:
