@@ -1,7 +1,7 @@
 """accept_message() and change_message(): a message and its due work in one transaction, then a ring."""
 
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from api.attachments import show_files
 from api.audit import actor_of
@@ -31,11 +31,35 @@ def _check_recipients(status: MessageStatus, *lists: list[str]) -> None:
         raise RejectedRequest("message_missing_target", "Name a topic, a user or a target to send it to.")
 
 
+def _check_targets(channel: Channel, *, are_known: bool) -> None:
+    if not are_known:
+        raise RejectedRequest(f"message_target_not_{channel}", f"Some target does not exist or is not for {channel}.")
+
+
+async def _show_files(call: Call, channel: Channel, body: MessageCreate) -> dict[str, Any]:
+    """The statement that writes the message checks its targets; where a file is wrong it is never sent, and the
+    targets, which come before (§8.3, steps 4 and 6), are asked for here.
+    """
+    try:
+        return await show_files(call, body.to_data(), sent_at=body.scheduled_at)
+    except RejectedRequest:
+        async with hot_transaction(call.services.engine) as connection:
+            are_known = await accept.are_targets_known(
+                connection,
+                call.project.seq,
+                channel,
+                named_targets=body.named_targets(),
+                named_addresses=body.named_addresses(),
+            )
+        _check_targets(channel, are_known=are_known)
+        raise
+
+
 async def accept_message(call: Call, channel: Channel, body: MessageCreate) -> MessageModel:
     """The contract's order of checks: §8.3."""
     status = _status_of_new(body)
     _check_recipients(status, body.topics, body.users, body.targets, body.named_addresses())
-    data = await show_files(call, body.to_data(), sent_at=body.scheduled_at)
+    data = await _show_files(call, channel, body)
     new = NewMessage(
         id=body.message_id,
         channel=channel,
@@ -58,8 +82,7 @@ async def accept_message(call: Call, channel: Channel, body: MessageCreate) -> M
             actor_of(call),
             time_to_live_seconds=services.settings.message_time_to_live_seconds,
         )
-    if not accepted.are_targets_known:
-        raise RejectedRequest(f"message_target_not_{channel}", f"Some target does not exist or is not for {channel}.")
+    _check_targets(channel, are_known=accepted.are_targets_known)
     created_at = created(accepted.created_at, "message_already_exists")
     _announce(call, channel, status)
     return MessageModel(
@@ -141,9 +164,9 @@ async def _try_change(call: Call, channel: Channel, message_id: str, body: Messa
         stored = found(await messages.find_message(session, call.project.seq, message_id), "message_not_found")
         status_before = stored.message.status
         change = _judge_change(stored, body)
-        change = replace(change, data=await show_files(call, {**change.data}, sent_at=change.scheduled_at))
         if not await accept.are_addresses_known(session, call.project.seq, body.named_addresses() or []):
             raise RejectedRequest("message_target_not_email", "Some address belongs to no target of the project.")
+        change = replace(change, data=await show_files(call, {**change.data}, sent_at=change.scheduled_at))
         if not await accept.change_message(
             session, stored.message, change, time_to_live_seconds=services.settings.message_time_to_live_seconds
         ):

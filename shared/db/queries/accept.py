@@ -45,17 +45,19 @@ _LOG_CREATION = insert_entry_sql(
     after=")s",
 )
 
+_ARE_TARGETS_KNOWN = f"""
+SELECT count(*) = cardinality(%(named)s::text[]) AND (
+    cardinality(%(addresses)s::text[]) = 0
+    OR {_ARE_ADDRESSES_KNOWN.format(addresses="%(addresses)s::text[]", project_seq="%(project_seq)s")}
+) AS are_all
+FROM targets
+WHERE project_seq = %(project_seq)s AND channel = %(channel)s AND id = ANY(%(named)s::text[])
+"""  # noqa: S608  # constants of this file
+
 # Counting the named targets in the statement costs an empty index scan when there are none, and saves a round trip
 # when there are. Few rows are ever affected, and 409 needs no exception: DO NOTHING leaves `started` empty.
 _ACCEPT = f"""
-WITH known AS (
-    SELECT count(*) = cardinality(%(named)s::text[]) AND (
-        cardinality(%(addresses)s::text[]) = 0
-        OR {_ARE_ADDRESSES_KNOWN.format(addresses="%(addresses)s::text[]", project_seq="%(project_seq)s")}
-    ) AS are_all
-    FROM targets
-    WHERE project_seq = %(project_seq)s AND channel = %(channel)s AND id = ANY(%(named)s::text[])
-), started AS (
+WITH known AS ({_ARE_TARGETS_KNOWN}), started AS (
     INSERT INTO messages (
         project_seq, id, channel, status, lane, data, topics, users, targets, scheduled_at, run, expires_at
     )
@@ -124,6 +126,27 @@ async def insert_message(
         accepted = await cursor.fetchone()
     assert accepted is not None
     return accepted
+
+
+async def are_targets_known(
+    connection: HotConnection,
+    project_seq: ProjectSeq,
+    channel: Channel,
+    *,
+    named_targets: Sequence[str],
+    named_addresses: Sequence[str],
+) -> bool:
+    """What insert_message() checks of them, for a message that cannot be inserted for another reason."""
+    parameters = {
+        "project_seq": project_seq,
+        "channel": channel.value,
+        "named": list(named_targets),
+        "addresses": list(named_addresses),
+    }
+    cursor = await connection.execute(_ARE_TARGETS_KNOWN, parameters)
+    row = await cursor.fetchone()
+    assert row is not None
+    return bool(row[0])
 
 
 # Content is immutable from `processing` on, and a due message belongs to release: both are asked of the row as it is
