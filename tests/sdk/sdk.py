@@ -81,13 +81,16 @@ class Sdk:
             raise Refused(**answer["refused"])
         return answer["answer"]
 
-    def left_out(self, service: str) -> dict[str, list[str]]:
-        """Methods that were never called, and those called without some of their parameters, which follow."""
+    def left_out(self, service: str, word: str = "") -> dict[str, list[str]]:
+        """By SERVICE.METHOD what parameters were never given, of the methods with this word (lower case) in their name.
+
+        An empty list: it was never called, and has none.
+        """
         used = self._used.get(service, {})
         return {
-            name: sorted(set(parameters) - used.get(name, set()))
-            for name, parameters in self._methods[service].items()
-            if name not in used or set(parameters) - used[name]
+            f"{service}.{name.lower()}": sorted(set(parameters) - used.get(name, set()))
+            for name, parameters in self._methods.get(service, {}).items()
+            if word in name.lower() and (name not in used or set(parameters) - used[name])
         }
 
     def _read(self) -> Any:

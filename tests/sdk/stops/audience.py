@@ -20,19 +20,22 @@ def _targets(tour: Tour) -> None:
     users, email, phone = tour.owner.users, tour.address("ada"), "+12065550100"
     ada = users("create", userId="ada", email=email, phone=phone, password="engine-no-1", name="Ada")
     assert [target["identifier"] for target in ada["targets"]] == [email, phone]
-    device = users("createTarget", userId="ada", targetId=UNIQUE, providerType="push", identifier="token", name="Phone")
-    changed = users(
-        "updateTarget", userId="ada", targetId=device["$id"], identifier=f"{tour.project_id}-token", name="Tablet"
-    )
-    assert (changed["identifier"], changed["name"]) == (f"{tour.project_id}-token", "Tablet")
-    assert users("getTarget", userId="ada", targetId=device["$id"]) == changed
-    listed = users("listTargets", userId="ada", queries=[query("equal", "providerType", ["push"])])
-    assert listed == {"total": 1, "targets": [changed]}
-    users("deleteTarget", userId="ada", targetId=device["$id"])
+    tour.owner.messaging("createApnsProvider", providerId="apple", name="Push")
+
+    device = {"userId": "ada", "targetId": "phone"}
+    users("createTarget", **device, providerType="push", identifier="first-token", name="Phone")
+    told = {"identifier": f"{tour.project_id}-token", "providerId": "apple", "name": "Tablet"}
+    changed = users("updateTarget", **device, **told)
+    assert told.items() <= changed.items()
+    assert users("getTarget", **device) == changed
+    pushes = [query("equal", "providerType", ["push"])]
+    assert users("listTargets", userId="ada", queries=pushes, total=True) == {"total": 1, "targets": [changed]}
+    users("deleteTarget", **device)
     with pytest.raises(Refused) as gone:
-        users("getTarget", userId="ada", targetId=device["$id"])
+        users("getTarget", **device)
     assert gone.value.refusal == (404, "user_target_not_found")
     assert users("list", search=email)["users"][0]["$id"] == "ada"
+    tour.owner.messaging("deleteProvider", providerId="apple")
 
 
 def _topics(tour: Tour) -> None:
