@@ -8,6 +8,7 @@ from shared.domain.queues import PROVIDER_KINDS
 from shared.domain.status import Channel
 from shared.errors import ConfigurationError
 from shared.providers.contract import Account, Adapter, Content, SendRequest, TokenStore
+from shared.providers.email.sendgrid import SendgridAdapter
 from shared.providers.email.smtp import SmtpAdapter
 from shared.providers.http_adapter import HttpAdapter
 from shared.providers.push.apns import ApnsAdapter
@@ -19,6 +20,7 @@ from shared.settings import Settings
 
 ADAPTERS: Final[Mapping[str, type[Adapter]]] = {
     SmtpAdapter.kind: SmtpAdapter,
+    SendgridAdapter.kind: SendgridAdapter,
     FcmAdapter.kind: FcmAdapter,
     ApnsAdapter.kind: ApnsAdapter,
     TwilioAdapter.kind: TwilioAdapter,

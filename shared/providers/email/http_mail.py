@@ -1,11 +1,12 @@
 """What the mailers share that are called over HTTP: the letter checked once, addresses, who may stand in one call."""
 
 import json
+import re
 from abc import abstractmethod
 from base64 import b64encode
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 from shared.domain.outcome import AccountFault, Outcome, Refused
 from shared.domain.status import Channel
@@ -14,6 +15,7 @@ from shared.providers.email.address import read_address
 from shared.providers.email.headers import HeaderRefused, check_value
 from shared.providers.email.letter import Letter, MailRefused, read_letter
 from shared.providers.http_adapter import Call, HttpAdapter, slices
+from shared.providers.meanings import Meaning, meaning_of_status
 from shared.providers.transport import Pool, Reply
 
 DELIVERY: Final = "tidings_delivery"
@@ -24,6 +26,14 @@ RECIPIENTS_BYTES: Final = 512 * 1024
 """Room that is kept for the recipients of a call beside what they share: a thousand of the longest addresses."""
 
 Rendered = TypeVar("Rendered")
+
+
+class Line(NamedTuple):
+    """One line of a mailer's error table; the first that fits counts."""
+
+    status: int
+    words: str  # a regular expression that is found in what it says, whatever the case; "": any
+    meaning: Meaning
 
 
 class HttpMailAdapter(HttpAdapter[Rendered], Generic[Rendered]):
@@ -116,6 +126,13 @@ def document_of(reply: Reply) -> dict[str, Any]:
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def find_meaning(table: Sequence[Line], status: int, words: str) -> Meaning:
+    for line in table:
+        if line.status == status and re.search(line.words, words, re.IGNORECASE):
+            return line.meaning
+    return meaning_of_status(status)
 
 
 def words_of(name: str, reply: Reply, words: str) -> str:

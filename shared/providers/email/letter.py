@@ -1,7 +1,7 @@
 """What a message says as mail, apart from whom it goes to: read from its content and its account, and checked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.domain.outcome import AccountFault, Refused
@@ -53,7 +53,7 @@ def read_letter(content: Content, account: Account) -> Letter:
         subject=str(data.get("subject") or ""),
         content=str(data["content"]),
         is_html=bool(data.get("html")),
-        files=content.files,
+        files=tuple(_described(file) for file in content.files),
     )
     _check_texts(letter)
     return letter
@@ -67,6 +67,11 @@ def _check_texts(letter: Letter) -> None:
             check_value(field, value)
     except HeaderRefused as error:
         raise MailRefused(Refused(str(error))) from error
+
+
+def _described(file: ContentFile) -> ContentFile:
+    """Mailgun drops a file without a name in silence."""
+    return replace(file, name=file.name or "attachment", mime_type=file.mime_type or "application/octet-stream")
 
 
 def _read_sender(account: Account) -> Address:

@@ -1,0 +1,88 @@
+"""What the other sides of mailers that are called over HTTP have in common."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from shared.domain.outcome import Accepted
+from shared.providers.contract import Account, ContentFile
+from tests.contract.certificates import Certificates
+from tests.contract.http2_server import Received
+from tests.contract.http_wire import HttpWire
+from tests.contract.smtp_wire import email
+
+OPTIONS = {"fromEmail": "news@example.com", "fromName": 'News, "daily"'}
+
+HOSTILE_CONTENTS: tuple[dict[str, Any], ...] = (
+    {"subject": "a\r\nBcc: victim@example.com", "content": "x"},
+    {"subject": "a\nBcc: victim@example.com", "content": "x"},
+    {"subject": "a\0b", "content": "x"},
+    {"subject": "=?UTF-8?Q?a=0D=0ABcc:_victim@example.com?=", "content": "x"},
+    {"subject": "a\u2028Bcc: victim@example.com", "content": '"}],"bcc":[{"email":"victim@example.com'},
+    {"subject": '","to":"victim@example.com', "content": "x\r\n.\r\nMAIL FROM:<victim@example.com>\r\n"},
+    {"subject": "%recipient.name% {{name}}", "content": "%recipient.tidings_delivery% {{{x}}} \\{{y}} {{#if z}} }}"},
+    {"subject": "boundary", "content": '--\r\nContent-Disposition: form-data; name="bcc"\r\n\r\nvictim@example.com'},
+)
+
+HOSTILE_IDENTIFIERS = (
+    "a@example.com>\r\nRCPT TO:<victim@example.com",
+    "a@example.com\n",
+    "a@example.com, victim@example.com",
+    '"a, victim@example.com"@example.com',
+    "<victim@example.com>",
+    "Victim <victim@example.com>",
+    "a\0@example.com",
+    'a"}]},{"to":[{"email":"victim@example.com',
+    "@example.com",
+    "",
+    "jörg@example.com",
+    "x" * 65 + "@example.com",
+)
+
+PICTURE = ContentFile("logo.png", "image/png", bytes(range(256)) * 40)
+
+
+class HttpMailWire(HttpWire):
+    account: ClassVar[Account] = Account(1, 1, {"apiKey": "key"}, OPTIONS)
+
+    def __init__(self, certificates: Certificates) -> None:
+        super().__init__(certificates)
+        self.content = email("Hello", "Du & ich\n")
+
+    def identifier(self, number: int) -> str:
+        return f"person.{number}@example.com"
+
+    @abstractmethod
+    def mails(self, request: Received) -> list[dict[str, Any]]:
+        """What the mail of each recipient says: to, cc, bcc, sender, reply_to, subject, text, html, delivery, files
+        (name, type, content); those that it does not have are missing.
+        """
+
+    def recipients(self, request: Received) -> list[str]:
+        return [recipient for mail in self.mails(request) for recipient in recipients_of(mail)]
+
+    def taken_mails(self) -> list[dict[str, Any]]:
+        """Of those accepted, in their order; each call is read once."""
+        mails: dict[str, dict[str, Any]] = {}
+        for request in {id(request): request for _, request in self.taken}.values():
+            mails |= {recipient: mail for mail in self.mails(request) for recipient in recipients_of(mail)}
+        return [mails[recipient] for recipient, _ in self.taken]
+
+    def identities(self) -> list[str]:
+        return [mail["delivery"] for _, request in self.taken for mail in self.mails(request)]
+
+    def check_unharmed(self, data: dict[str, Any]) -> None:
+        mails = self.taken_mails()
+        assert mails
+        for mail in mails:
+            assert len(recipients_of(mail)) == 1, "a mail shows or reaches somebody else"
+            assert "victim@example.com" not in recipients_of(mail)
+            assert (mail["subject"], mail["text"]) == (data["subject"], data["content"])
+            assert mail.keys() <= {"to", "sender", "reply_to", "subject", "text", "delivery"}
+
+    async def check_all_accepted(self, outcomes: Sequence[object]) -> None:
+        assert {type(outcome) for outcome in outcomes} == {Accepted}, outcomes
+
+
+def recipients_of(mail: dict[str, Any]) -> list[str]:
+    return [address for role in ("to", "cc", "bcc") for address in mail.get(role, ())]
