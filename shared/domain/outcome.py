@@ -33,6 +33,7 @@ class Refused:
     """Refused for good; another try would be refused again."""
 
     reason: str
+    is_suspicious: bool = False  # one address is at fault, or, where many are, the account: see workers.breaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class DeadAddress:
     """Refused for good, and the address is dead: the target expires (push) or is suppressed (e-mail, SMS)."""
 
     reason: str
+    is_suspicious: bool = False  # as in Refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,12 @@ class Meaning:
     outcome: type[Retry | Refused | DeadAddress | AccountFault | Unknown]
     after_seconds: float | None = None  # of a Retry, where the reply names no delay itself
     scope: Literal["recipient", "provider"] = "recipient"  # of a Retry
+    is_suspicious: bool = False  # of a DeadAddress or Refused: many of them mean the account
 
     def of(self, reason: str, retry_after_seconds: float | None = None) -> Outcome:
         """The outcome with this reason; `retry_after_seconds` is what the reply said."""
+        if self.outcome is DeadAddress or self.outcome is Refused:
+            return self.outcome(reason, is_suspicious=self.is_suspicious)
         if self.outcome is not Retry:
             return self.outcome(reason)
         after_seconds = self.after_seconds if retry_after_seconds is None else retry_after_seconds

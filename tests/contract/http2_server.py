@@ -11,6 +11,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
+from h2.settings import SettingCodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ class Http2Server:
 
     script: Callable[[Received], Act]
     tls: ssl.SSLContext
-    max_streams: int = 100
+    max_streams: int = 100  # more at once are an error that ends the connection
+    later_streams: int | None = None  # allowed from a connection's first 200 on, as APNs does it
     received: list[Received] = field(default_factory=list)
     connections: int = 0
     port: int = 0
@@ -174,6 +176,8 @@ class _Http2Connection(asyncio.Protocol):
     def _act(self, request: Received, act: Act) -> None:
         match act:
             case Answer(status, body, headers):
+                if status == 200 and self._server.later_streams:
+                    self._h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: self._server.later_streams})
                 self._h2.send_headers(request.stream_id, [(":status", str(status)), *headers])
                 self._unsent[request.stream_id] = body
                 self._send_body(request.stream_id)

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from shared.providers.contract import Account, Content
+from shared.providers.contract import Account, Adapter, Content
 from shared.providers.curl import CurlTransport
 from shared.providers.http_adapter import HttpAdapter
 from tests.contract.certificates import Certificates
@@ -48,7 +48,7 @@ class HttpWire(Wire):
         )
         self.adapter = self.make_adapter(self.server.origin)
 
-    def make_adapter(self, origin: str) -> HttpAdapter[Any]:
+    def make_adapter(self, origin: str) -> Adapter:
         return self.adapter_type(self.account, transport=self.transport, endpoint=origin)
 
     @abstractmethod
@@ -97,5 +97,5 @@ class HttpWire(Wire):
         await self.adapter.aclose()
         await self.transport.aclose()
 
-    def adapter_for(self, address: tuple[str, int]) -> HttpAdapter[Any]:
+    def adapter_for(self, address: tuple[str, int]) -> Adapter:
         return self.make_adapter(f"https://{address[0]}:{address[1]}")

@@ -56,7 +56,7 @@ class TestFcmContract(AdapterContract):
         Answer("third party", error(401, "UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR"), AccountFault),
         Answer("third party, older", error(401, "UNAUTHENTICATED", "APNS_AUTH_ERROR"), AccountFault),
         Answer("always unauthenticated", error(401, "UNAUTHENTICATED"), AccountFault),
-        Answer("other sender", error(403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH"), Refused),
+        Answer("other sender", error(403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH"), DeadAddress),
         Answer("no permission", error(403, "PERMISSION_DENIED"), AccountFault),
         Answer("no such project", error(404, "NOT_FOUND"), AccountFault),
         Answer("not FCM", HttpAnswer(404, b"<html>nothing here</html>"), AccountFault),

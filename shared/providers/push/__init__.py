@@ -1,1 +1,1 @@
-"""Push providers: FCM."""
+"""Push providers: APNs, FCM."""

@@ -2,165 +2,108 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from shared.domain.outcome import (
-    Accepted,
-    AccountFault,
-    DeadAddress,
-    Outcome,
-    Refused,
-    Retry,
-    Unknown,
-    UnknownRule,
+from shared.domain.outcome import Accepted, DeadAddress, Outcome, Refused, Retry, Unknown
+from shared.providers.contract import Account, Content, SendRequest, TokenStore
+from shared.providers.meanings import (
+    DEAD,
+    FAULT,
+    REFUSED,
+    UNKNOWN,
+    Meaning,
+    meaning_of_status,
+    outcome_of_failure,
 )
-from shared.domain.status import Channel
-from shared.providers.contract import (
-    Account,
-    Content,
-    CredentialsRefused,
-    SendRequest,
-    TokenStore,
-    TokenUnavailable,
-)
+from shared.providers.push.adapter import PushAdapter
 from shared.providers.push.fcm_message import PAYLOAD_LIMIT_BYTES, FcmMessage
 from shared.providers.push.google_token import GoogleToken, read_service_account
-from shared.providers.renderings import Renderings
 from shared.providers.transport import Failure, Reply, Request, Transport
 
 ADDRESS: Final = "https://fcm.googleapis.com"
 
-QUOTA_DELAY_SECONDS: Final = 60.0  # docs/cloud-messaging/scale-fcm: where a 429 names no Retry-After
-TROUBLE_DELAY_SECONDS: Final = 10.0  # the same page: back off at least ten seconds from 5xx
-
 BAD_ADDRESS: Final = "bad registration token"
 BAD_FIELD: Final = "bad field"
 
-Meaning = type[Retry | Refused | DeadAddress | AccountFault | Unknown]
+# docs/cloud-messaging/scale-fcm: a minute where a 429 names no Retry-After, ten seconds at least from 5xx
+QUOTA: Final = Meaning(Retry, after_seconds=60.0, scope="provider")
+OVERLOAD: Final = Meaning(Retry, after_seconds=10.0, scope="provider")
+OTHER_SENDER: Final = Meaning(DeadAddress, is_suspicious=True)  # many of them mean that the project is the wrong one
 
 # What FCM says -> what it means. Source: firebase.google.com docs/reference/fcm/rest/v1/ErrorCode and
 # docs/cloud-messaging/error-codes, read 2026-11. The second key is FcmError's `errorCode`, else the error's `status`,
-# else "" for any. A mismatch of senders in the mass means the wrong project, so it never expires a target.
+# else "" for any.
 MEANINGS: Final[Mapping[tuple[int, str], Meaning | None]] = {
-    (400, BAD_ADDRESS): DeadAddress,  # "The registration token is not a valid FCM registration token"
-    (400, BAD_FIELD): Refused,  # google.rpc.BadRequest: a field of the message
-    (400, ""): Refused,  # INVALID_ARGUMENT: the message, its size
-    (401, "THIRD_PARTY_AUTH_ERROR"): AccountFault,  # "APNs certificate or web push auth key was invalid or missing"
-    (401, "APNS_AUTH_ERROR"): AccountFault,  # its older name
+    (400, BAD_ADDRESS): DEAD,  # "The registration token is not a valid FCM registration token"
+    (400, BAD_FIELD): REFUSED,  # google.rpc.BadRequest: a field of the message
+    (400, ""): REFUSED,  # INVALID_ARGUMENT: the message, its size
+    (401, "THIRD_PARTY_AUTH_ERROR"): FAULT,  # "APNs certificate or web push auth key was invalid or missing"
+    (401, "APNS_AUTH_ERROR"): FAULT,  # its older name
     (401, ""): None,  # UNAUTHENTICATED: with a new access token once more, then an account fault
-    (403, "SENDER_ID_MISMATCH"): Refused,  # "The authenticated sender ID is different from the sender ID for the token"
-    (403, ""): AccountFault,  # PERMISSION_DENIED: the API is off, or the role is missing
-    (404, "UNREGISTERED"): DeadAddress,  # "App instance was unregistered from FCM"
-    (404, ""): AccountFault,  # no such project, or not FCM that answered
-    (429, ""): Retry,  # QUOTA_EXCEEDED, RESOURCE_EXHAUSTED
-    (500, ""): Retry,  # INTERNAL
-    (502, ""): Unknown,  # a gateway that lost the answer
-    (503, ""): Retry,  # UNAVAILABLE: "The server is overloaded"
-    (504, ""): Unknown,
+    (403, "SENDER_ID_MISMATCH"): OTHER_SENDER,  # "The authenticated sender ID is different from ... for the token"
+    (403, ""): FAULT,  # PERMISSION_DENIED: the API is off, or the role is missing
+    (404, "UNREGISTERED"): DEAD,  # "App instance was unregistered from FCM"
+    (404, ""): FAULT,  # no such project, or not FCM that answered
+    (429, ""): QUOTA,  # QUOTA_EXCEEDED, RESOURCE_EXHAUSTED
+    (500, ""): Meaning(Retry, after_seconds=10.0),  # INTERNAL
+    (502, ""): UNKNOWN,  # a gateway that lost the answer
+    (503, ""): OVERLOAD,  # UNAVAILABLE: "The server is overloaded"
+    (504, ""): UNKNOWN,
 }
-"""None: the access token is stale. Other 3xx are an account fault (not FCM's address), 4xx refused, 5xx unknown."""
+"""None: the access token is stale."""
 
 
-class FcmAdapter:
+class FcmAdapter(PushAdapter[FcmMessage]):
     """Sends with the account's OAuth token; 600,000 messages a minute is Google's quota for a project."""
 
     kind: ClassVar[str] = "fcm"
-    channel: ClassVar[Channel] = Channel.PUSH
-    largest_batch: ClassVar[int] = 5_000
-    batch_size: ClassVar[int] = 2_000
-    in_flight_limit: ClassVar[int] = 1_000
-    unknown_rule: ClassVar[UnknownRule] = UnknownRule.RESEND  # a copy carries the same tag and collapse id
-    has_receipts: ClassVar[bool] = False
 
     def __init__(
         self, account: Account, *, transport: Transport, token_store: TokenStore, endpoint: str | None = None
     ) -> None:
         """`endpoint`: an origin that takes Google's place, for sending and for access tokens."""
-        self._account = account
-        self._transport = transport
-        self._origin = endpoint or ADDRESS
+        super().__init__(account, transport=transport, endpoint=endpoint, address=ADDRESS)
         self._token = GoogleToken(account, token_store, transport, purpose=self.kind, endpoint=endpoint)
-        self._messages = Renderings[FcmMessage](lambda content: FcmMessage(content, time.time()))
+        self._path = ""  # known with the first token
 
-    async def send(self, content: Content, requests: Sequence[SendRequest]) -> AsyncIterator[tuple[int, Outcome]]:
-        message = self._messages.of(content)
+    def render(self, content: Content) -> FcmMessage | Refused:
+        message = FcmMessage(content, time.time())
         if message.payload_bytes > PAYLOAD_LIMIT_BYTES:
-            too_large = Refused(f"notification and data take {message.payload_bytes} bytes, FCM allows 4096")
-            for index in range(len(requests)):
-                yield index, too_large
-            return
-        indexes: Sequence[int] = range(len(requests))
-        stale: str | None = None
-        while indexes:
-            try:
-                path = self._path()
-                token = await (self._token.current() if stale is None else self._token.renewed(stale))
-            except (CredentialsRefused, TokenUnavailable) as error:
-                for index in indexes:
-                    yield index, _without_token(error)
-                return
-            unauthenticated: list[int] = []
-            bodies = ((index, message.body_for(requests[index])) for index in indexes)
-            async with aclosing(self._transport.exchange(self._origin, _posts(path, token, bodies))) as batches:
-                async for batch in batches:
-                    for index, answer in batch:
-                        outcome = read_answer(answer)
-                        if outcome is not None:
-                            yield index, outcome
-                        elif stale is None:
-                            unauthenticated.append(index)
-                        else:
-                            yield index, AccountFault("FCM does not take the account's fresh access token")
-            indexes, stale = unauthenticated, token
+            return Refused(f"notification and data take {message.payload_bytes} bytes, FCM allows 4096")
+        return message
 
-    async def aclose(self) -> None:
-        """The connections are the transport's; other accounts use them too."""
-
-    def _path(self) -> str:
+    async def token(self, stale: str | None) -> str:
         project = read_service_account(self._account)["project_id"]
-        return f"/v1/projects/{quote(project, safe='')}/messages:send"
+        self._path = f"/v1/projects/{quote(project, safe='')}/messages:send"
+        return await (self._token.current() if stale is None else self._token.renewed(stale))
 
+    def posts(
+        self, message: FcmMessage, token: str, requests: Sequence[SendRequest], indexes: Sequence[int]
+    ) -> Iterator[tuple[int, Request]]:
+        path = self._path
+        headers = (f"authorization: Bearer {token}", "content-type: application/json; charset=UTF-8")
+        return ((index, Request(path, headers, message.body_for(requests[index]))) for index in indexes)
 
-def _posts(path: str, token: str, bodies: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, Request]]:
-    headers = (f"authorization: Bearer {token}", "content-type: application/json; charset=UTF-8")
-    return ((index, Request(path, headers, body)) for index, body in bodies)
-
-
-def _without_token(error: CredentialsRefused | TokenUnavailable) -> Outcome:
-    if isinstance(error, CredentialsRefused):
-        return AccountFault(str(error))
-    return Retry(str(error), TROUBLE_DELAY_SECONDS, scope="provider")
+    def read(self, _request: SendRequest, answer: Reply | Failure) -> Outcome | None:
+        return read_answer(answer)
 
 
 def read_answer(answer: Reply | Failure) -> Outcome | None:
     """What became of one request; None: the access token was not accepted."""
     if isinstance(answer, Failure):
-        return Retry(answer.reason, scope="provider") if answer.never_left else Unknown(answer.reason)
+        return outcome_of_failure(answer)
     if answer.status == 200:
         return _read_acceptance(answer)
     code, text = _read_error(answer)
-    reason = f"FCM answered {answer.status} {code}: {text}"
-    default: Meaning = AccountFault if answer.status < 400 else Refused if answer.status < 500 else Unknown
-    meaning = MEANINGS.get((answer.status, code), MEANINGS.get((answer.status, ""), default))
+    default = MEANINGS.get((answer.status, ""), meaning_of_status(answer.status))
+    meaning = MEANINGS.get((answer.status, code), default)
     if meaning is None:
         return None
-    if meaning is Retry:
-        return _retry(answer, reason)
     if code == "UNREGISTERED":
-        reason = "Expired device token"  # the words Appwrite's clients know
-    return meaning(reason)
-
-
-def _retry(answer: Reply, reason: str) -> Retry:
-    default = QUOTA_DELAY_SECONDS if answer.status == 429 else TROUBLE_DELAY_SECONDS
-    return Retry(
-        reason,
-        default if answer.retry_after_seconds is None else answer.retry_after_seconds,
-        scope="recipient" if answer.status == 500 else "provider",
-    )
+        return DeadAddress("Expired device token")  # the words Appwrite's clients know
+    return meaning.of(f"FCM answered {answer.status} {code}: {text}", answer.retry_after_seconds)
 
 
 def _read_acceptance(reply: Reply) -> Outcome:

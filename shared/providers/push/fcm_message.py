@@ -8,11 +8,19 @@ from secrets import token_hex
 from typing import Any, Final
 
 from shared.providers.contract import Content, SendRequest
+from shared.providers.push.fields import (
+    aps_of,
+    badge_of,
+    collapse_id_of,
+    image_url_of,
+    is_normal,
+    to_json,
+    without_empty,
+)
 
 # firebase.google.com, docs/cloud-messaging/error-codes, read 2026-11: INVALID_ARGUMENT beyond it
 PAYLOAD_LIMIT_BYTES: Final = 4096
 LONGEST_TTL_SECONDS: Final = 28 * 24 * 3600  # FCM keeps a message four weeks at most
-COLLAPSE_ID_LIMIT_BYTES: Final = 64  # of apns-collapse-id
 
 HEAD: Final = b'{"message":{"token":'
 
@@ -26,10 +34,10 @@ class FcmMessage:
         """Room for what differs is marked with a random word, so that no content can look like it."""
         mark = token_hex(16)
         message = _message(content, now, own_tag=mark)
-        rendered = _to_json(message)[1:] + b"}"  # joins HEAD, which opened both objects
+        rendered = to_json(message)[1:] + b"}"  # joins HEAD, which opened both objects
         self._parts = (b"," + rendered).split(mark.encode())
         payload = {key: message[key] for key in ("notification", "data") if key in message}
-        self.payload_bytes = len(_to_json(payload))
+        self.payload_bytes = len(to_json(payload))
 
     def body_for(self, request: SendRequest) -> bytes:
         tail = self._parts[0] if len(self._parts) == 1 else _own_tag(request).join(self._parts)
@@ -41,17 +49,13 @@ def _own_tag(request: SendRequest) -> bytes:
     return sha256(request.delivery_id.encode()).hexdigest()[:32].encode()
 
 
-def _to_json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
 def _message(content: Content, now: float, *, own_tag: str) -> dict[str, Any]:
     """All of an FCM Message but its token. Without title and body it is data only: nothing is shown."""
     data = content.data
     seconds_left = max(0, min(LONGEST_TTL_SECONDS, int(content.expires_at - now)))
     is_shown = bool(data.get("title") or data.get("body"))
     tag = data.get("tag") or own_tag
-    return _without_empty(
+    return without_empty(
         {
             "notification": _notification(data) if is_shown else {},
             "data": {str(key): _as_text(value) for key, value in (data.get("data") or {}).items()},
@@ -63,7 +67,7 @@ def _message(content: Content, now: float, *, own_tag: str) -> dict[str, Any]:
 
 
 def _notification(data: Mapping[str, Any]) -> dict[str, Any]:
-    return _without_empty({"title": data.get("title"), "body": data.get("body"), "image": _image_url(data)})
+    return without_empty({"title": data.get("title"), "body": data.get("body"), "image": image_url_of(data)})
 
 
 def _android(data: Mapping[str, Any], tag: str, seconds_left: int, *, is_shown: bool) -> dict[str, Any]:
@@ -73,78 +77,39 @@ def _android(data: Mapping[str, Any], tag: str, seconds_left: int, *, is_shown: 
         "color": data.get("color"),
         "tag": tag,
         "click_action": data.get("action"),
-        "notification_count": _badge(data),
+        "notification_count": badge_of(data),
         "notification_priority": "PRIORITY_MAX" if data.get("critical") else None,
     }
     return {
-        "priority": "NORMAL" if _is_normal(data) else "HIGH",
+        "priority": "NORMAL" if is_normal(data) else "HIGH",
         "ttl": f"{seconds_left}s",
-        **({"notification": _without_empty(shown)} if is_shown else {}),
+        **({"notification": without_empty(shown)} if is_shown else {}),
     }
 
 
 def _apns(data: Mapping[str, Any], tag: str, expires_at: int, *, is_shown: bool) -> dict[str, Any]:
-    aps = _aps(data)
+    aps = aps_of(data)
     is_silent = not is_shown and not aps.keys() & {"sound", "badge"}
-    headers = {"apns-expiration": str(expires_at), "apns-priority": "5" if is_silent or _is_normal(data) else "10"}
+    headers = {"apns-expiration": str(expires_at), "apns-priority": "5" if is_silent or is_normal(data) else "10"}
     if is_silent and "content-available" in aps:
         headers["apns-push-type"] = "background"
     if is_shown:
-        headers["apns-collapse-id"] = _collapse_id(tag)
+        headers["apns-collapse-id"] = collapse_id_of(tag)
     return {"headers": headers, **({"payload": {"aps": aps}} if aps else {})}
-
-
-def _aps(data: Mapping[str, Any]) -> dict[str, Any]:
-    sound: object = data.get("sound")
-    if data.get("critical"):
-        sound = {"critical": 1, "name": data.get("sound") or "default", "volume": 1.0}
-    return _without_empty(
-        {
-            "category": data.get("action"),
-            "sound": sound,
-            "badge": _badge(data),
-            "content-available": 1 if data.get("contentAvailable") else None,
-            "mutable-content": 1 if _image_url(data) else None,  # lets the app fetch the image
-            "interruption-level": "critical" if data.get("critical") else None,
-        }
-    )
 
 
 def _webpush(data: Mapping[str, Any], tag: str, seconds_left: int, *, is_shown: bool) -> dict[str, Any]:
     action = data.get("action") or ""
     shown = {"icon": data.get("icon"), "tag": tag}
-    return _without_empty(
+    return without_empty(
         {
-            "headers": {"Urgency": "normal" if _is_normal(data) else "high", "TTL": str(seconds_left)},
-            "notification": _without_empty(shown) if is_shown else {},
+            "headers": {"Urgency": "normal" if is_normal(data) else "high", "TTL": str(seconds_left)},
+            "notification": without_empty(shown) if is_shown else {},
             "fcm_options": {"link": action} if action.startswith("https://") else {},
         }
     )
 
 
-def _collapse_id(tag: str) -> str:
-    return tag if len(tag.encode()) <= COLLAPSE_ID_LIMIT_BYTES else sha256(tag.encode()).hexdigest()
-
-
-def _image_url(data: Mapping[str, Any]) -> str | None:
-    image = data.get("image")
-    return image.get("url") if isinstance(image, Mapping) else None
-
-
-def _badge(data: Mapping[str, Any]) -> int | None:
-    """0 clears the badge, a negative number is the contract's word for none."""
-    badge = data.get("badge")
-    return int(badge) if badge is not None and int(badge) >= 0 else None
-
-
-def _is_normal(data: Mapping[str, Any]) -> bool:
-    return str(data.get("priority", "high")).lower() == "normal"
-
-
 def _as_text(value: object) -> str:
     """FCM's data is a map of strings: numbers, lists and objects go as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _without_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if value not in (None, "", {})}

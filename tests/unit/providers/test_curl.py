@@ -333,7 +333,8 @@ async def test_a_lost_connection_makes_a_careful_pool_ask_again(
     """Also while requests of the lost one are still to be answered: their answers say nothing about the next."""
     transport = make_transport(certificates)
     released = asyncio.Event()
-    server.script = lambda request: {b"goaway": GoAway(), b"held": Held(Answer(), released)}.get(request.body, Answer())
+    acts: dict[bytes, Act] = {b"goaway": GoAway(), b"held": Held(Answer(), released)}
+    server.script = lambda request: acts.get(request.body, Answer())
     await drain(transport, server.origin, posts(b"first"), CAREFUL)
 
     await drain(transport, server.origin, posts(b"", b"goaway", b""), CAREFUL)
