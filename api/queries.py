@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
@@ -19,6 +20,9 @@ from shared.ids import PUBLIC_ID
 
 MAX_VALUES = 500
 MAX_DEPTH = 10  # of `and` and `or` in each other
+
+_MILLISECOND = timedelta(milliseconds=1)
+_LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
 Column = SQLColumnExpression[Any]
 Condition = ColumnElement[bool]
@@ -41,11 +45,6 @@ class Attribute:
     column: Column
     kind: Kind = Kind.TEXT
     is_nullable: bool = False
-
-    @property
-    def compared(self) -> Column:
-        """What values are compared with: moments leave us in milliseconds and come back so."""
-        return func.date_trunc("milliseconds", self.column) if self.kind is Kind.MOMENT else self.column
 
 
 Attributes = Mapping[str, Attribute]
@@ -100,9 +99,48 @@ def _like(attribute: Attribute, pattern: str, values: Sequence[Any]) -> Conditio
 
 
 def _equal(attribute: Attribute, values: Sequence[Any]) -> Condition:
-    if attribute.kind is Kind.TEXTS:
-        return or_(*(attribute.column == [value] for value in values))
-    return attribute.compared.in_(values)
+    match attribute.kind:
+        case Kind.TEXTS:
+            return or_(*(attribute.column == [value] for value in values))
+        case Kind.MOMENT:
+            return or_(*(_between(attribute, [value, value]) for value in values))
+    return attribute.column.in_(values)
+
+
+def _ends_of(attribute: Attribute, value: Any) -> tuple[Any, Any]:
+    """The first stored value that equals what the wire calls `value`, and the first beyond.
+
+    Moments leave us in milliseconds and come back so: one of them stands for all stored moments within it. What is
+    compared is the column itself, so that its index serves.
+    """
+    if attribute.kind is not Kind.MOMENT:
+        return value, value
+    within = timedelta(microseconds=value.microsecond % 1000)
+    after = _MILLISECOND - within
+    beyond = value + after if value <= _LAST_MOMENT - after else _LAST_MOMENT
+    return (beyond if within else value), beyond
+
+
+def _less(attribute: Attribute, values: Sequence[Any]) -> Condition:
+    return attribute.column < _ends_of(attribute, values[0])[0]
+
+
+def _greater_or_equal(attribute: Attribute, values: Sequence[Any]) -> Condition:
+    return attribute.column >= _ends_of(attribute, values[0])[0]
+
+
+def _less_or_equal(attribute: Attribute, values: Sequence[Any]) -> Condition:
+    first, beyond = _ends_of(attribute, values[0])
+    return attribute.column < beyond if attribute.kind is Kind.MOMENT else attribute.column <= first
+
+
+def _greater(attribute: Attribute, values: Sequence[Any]) -> Condition:
+    first, beyond = _ends_of(attribute, values[0])
+    return attribute.column >= beyond if attribute.kind is Kind.MOMENT else attribute.column > first
+
+
+def _between(attribute: Attribute, values: Sequence[Any]) -> Condition:
+    return and_(_greater_or_equal(attribute, values[:1]), _less_or_equal(attribute, values[1:]))
 
 
 def _contains(attribute: Attribute, values: Sequence[Any]) -> Condition:
@@ -128,12 +166,12 @@ _CONTAINERS = frozenset({Kind.TEXT, Kind.TEXTS})
 FILTERS: Mapping[str, Method] = {
     "equal": Method(_equal, most=MAX_VALUES),
     "notEqual": Method(lambda attribute, values: not_(_equal(attribute, values))),
-    "lessThan": Method(lambda attribute, values: attribute.compared < values[0], kinds=_COMPARABLE),
-    "lessThanEqual": Method(lambda attribute, values: attribute.compared <= values[0], kinds=_COMPARABLE),
-    "greaterThan": Method(lambda attribute, values: attribute.compared > values[0], kinds=_COMPARABLE),
-    "greaterThanEqual": Method(lambda attribute, values: attribute.compared >= values[0], kinds=_COMPARABLE),
-    "between": Method(lambda attribute, values: attribute.compared.between(*values), 2, 2, _COMPARABLE),
-    "notBetween": Method(lambda attribute, values: not_(attribute.compared.between(*values)), 2, 2, _COMPARABLE),
+    "lessThan": Method(_less, kinds=_COMPARABLE),
+    "lessThanEqual": Method(_less_or_equal, kinds=_COMPARABLE),
+    "greaterThan": Method(_greater, kinds=_COMPARABLE),
+    "greaterThanEqual": Method(_greater_or_equal, kinds=_COMPARABLE),
+    "between": Method(_between, 2, 2, _COMPARABLE),
+    "notBetween": Method(lambda attribute, values: not_(_between(attribute, values)), 2, 2, _COMPARABLE),
     "isNull": Method(lambda attribute, _: attribute.column.is_(None), 0, 0),
     "isNotNull": Method(lambda attribute, _: attribute.column.is_not(None), 0, 0),
     "startsWith": Method(lambda attribute, values: _like(attribute, "{}%", values), kinds=_TEXT),

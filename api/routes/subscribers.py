@@ -71,7 +71,7 @@ async def list_subscribers(call: Call, topic_id: TopicId, wanted: Annotated[List
         )
         if isinstance(call.principal, LoggedIn):
             selection = replace(selection, filters=(*selection.filters, User.seq == call.user.seq))
-        page = await subscribers.list_subscribers(session, topic.seq, selection)
+        page = await subscribers.list_subscribers(session, topic, selection)
     return SubscriberList(total=page.total, subscribers=[SubscriberModel.of(Membership(*row)) for row in page.rows])
 
 
@@ -103,7 +103,7 @@ async def create_subscriber(call: Call, topic_id: TopicId, body: SubscriberCreat
 async def get_subscriber(call: Call, topic_id: TopicId, subscriber_id: SubscriberId) -> SubscriberModel:
     async with call.services.sessions() as session:
         topic = await _find_topic(call, session, topic_id)
-        membership = await subscribers.find_subscriber(session, topic.seq, subscriber_id)
+        membership = await subscribers.find_subscriber(session, topic, subscriber_id)
     return SubscriberModel.of(found(_readable(call, membership), "subscriber_not_found"))
 
 
@@ -115,7 +115,7 @@ async def get_subscriber(call: Call, topic_id: TopicId, subscriber_id: Subscribe
 async def delete_subscriber(call: Call, topic_id: TopicId, subscriber_id: SubscriberId) -> None:
     async with call.services.sessions.begin() as session:
         topic = await _find_topic(call, session, topic_id, for_update=True)
-        member = await subscribers.find_subscriber(session, topic.seq, subscriber_id)
+        member = await subscribers.find_subscriber(session, topic, subscriber_id)
         member = found(_readable(call, member), "subscriber_not_found")
-        found(await subscribers.delete_subscriber(session, topic.seq, subscriber_id), "subscriber_not_found")
+        found(await subscribers.delete_subscriber(session, member.subscriber), "subscriber_not_found")
         await _record(call, session, member.subscriber.seq, subscriber_id, "delete")

@@ -45,6 +45,8 @@ def create_engine(settings: Settings, *, role: str, pool_size: int = 5) -> Async
                 f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS}"
                 # a page of fan-out or a claim runs for milliseconds: compiling it would cost more than it saves
                 " -c jit=off"
+                # likewise: starting workers takes longer than most answers, and the cores belong to all
+                " -c max_parallel_workers_per_gather=0"
             ),
         },
     )

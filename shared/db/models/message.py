@@ -12,7 +12,26 @@ class Message(Base):
     __tablename__ = "messages"
     __table_args__ = (
         Index("messages_id_key", "project_seq", "id", unique=True, postgresql_where=text("deleted_at IS NULL")),
+        # what lists are ordered and filtered by
         Index("messages_project_idx", "project_seq", "seq", postgresql_where=text("deleted_at IS NULL")),
+        Index("messages_created_idx", "project_seq", "created_at", "seq", postgresql_where=text("deleted_at IS NULL")),
+        # nulls stand where lists have them: first when ascending
+        Index(
+            "messages_delivered_idx",
+            "project_seq",
+            text("delivered_at NULLS FIRST"),
+            "seq",
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index(
+            "messages_planned_idx",
+            "project_seq",
+            text("scheduled_at NULLS FIRST"),
+            "seq",
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index("messages_status_idx", "project_seq", "status", "seq", postgresql_where=text("deleted_at IS NULL")),
+        Index("messages_channel_idx", "project_seq", "channel", "seq", postgresql_where=text("deleted_at IS NULL")),
         # what release looks for: only messages whose time is still to come
         Index(
             "messages_scheduled_idx",

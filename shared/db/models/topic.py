@@ -13,6 +13,8 @@ class Topic(Base):
     __table_args__ = (
         # a deleted topic keeps its row until its subscribers are purged in pages; its id is free at once
         Index("topics_id_key", "project_seq", "id", unique=True, postgresql_where=text("deleted_at IS NULL")),
+        Index("topics_project_idx", "project_seq", "seq", postgresql_where=text("deleted_at IS NULL")),
+        Index("topics_created_idx", "project_seq", "created_at", "seq", postgresql_where=text("deleted_at IS NULL")),
         Index("topics_deleted_idx", "seq", postgresql_where=text("deleted_at IS NOT NULL")),
     )
 
@@ -38,6 +40,8 @@ class Subscriber(Base):
         UniqueConstraint("project_seq", "id"),
         # one membership per target and topic, and the walk of fan-out: a page of one channel by target_seq
         UniqueConstraint("topic_seq", "channel", "target_seq"),
+        Index("subscribers_topic_idx", "topic_seq", "seq"),
+        Index("subscribers_created_idx", "topic_seq", "created_at", "seq"),
         # for the deletion of a target; a hash, so that no plan can walk it in order of target_seq through all topics
         Index("subscribers_target_idx", "target_seq", postgresql_using="hash"),
     )

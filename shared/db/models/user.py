@@ -12,6 +12,8 @@ class User(Base):
     __tablename__ = "users"
     __table_args__ = (
         UniqueConstraint("project_seq", "id"),
+        Index("users_project_idx", "project_seq", "seq"),
+        Index("users_created_idx", "project_seq", "created_at", "seq"),
         Index("users_email_key", "project_seq", "email", unique=True, postgresql_where=text("email <> ''")),
         Index("users_phone_key", "project_seq", "phone", unique=True, postgresql_where=text("phone <> ''")),
         Index("users_deleted_idx", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression, and_, false, func, literal, or_, select
+from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression, and_, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.errors import RejectedRequest
@@ -62,6 +62,14 @@ async def select_page(
     orders = (*selection.orders, Order(seq, is_descending=False))
     matching = statement.where(*selection.filters)
     wanted = matching
+    total = 0
+    if selection.filters:
+        few = await _find_few(session, matching, seq)
+        total = len(few)
+        if total < MAX_TOTAL:
+            wanted = statement.where(seq == func.any(few))
+    elif selection.with_total:
+        total = await _count(session, matching, seq)
     if selection.cursor_id is not None:
         position = await _find_position(session, statement, orders, public_id == selection.cursor_id)
         wanted = wanted.where(_beyond(orders, position, is_reversed=selection.is_before_cursor))
@@ -69,7 +77,17 @@ async def select_page(
     rows = (await session.execute(wanted.limit(selection.limit).offset(selection.offset))).all()
     if selection.is_before_cursor:
         rows = rows[::-1]
-    return Page(rows, await _count(session, matching) if selection.with_total else 0)
+    return Page(rows, total if selection.with_total else 0)
+
+
+async def _find_few(session: AsyncSession, matching: AnySelect, seq: SQLColumnExpression[Any]) -> list[int]:
+    """The seqs of what matches, at most MAX_TOTAL, in no order: counted, and where they are fewer, put in order.
+
+    Asked for the first of them in order, the planner likes to walk the whole list until enough have matched, and where
+    they are rare, or all at its end, reads everything: 10 s for a word that is in one of a million messages.
+    """
+    few = matching.with_only_columns(seq.label("seq"), maintain_column_froms=True).limit(MAX_TOTAL).subquery()
+    return await session.scalar(select(func.array_agg(few.c.seq))) or []
 
 
 async def _find_position(
@@ -87,20 +105,24 @@ async def _find_position(
     return position
 
 
-def _beyond(orders: Sequence[Order], position: Row[Any], *, is_reversed: bool) -> ColumnElement[bool]:
-    """Past the position: larger in the first order, or equal there and larger in the second, and so on."""
-    alternatives = []
-    for index, order in enumerate(orders):
-        equal = [before.column == value for before, value in zip(orders[:index], position, strict=False)]
-        alternatives.append(and_(*equal, _past(order, position[index], is_reversed=is_reversed)))
-    return or_(false(), *alternatives)
+def _beyond(orders: Sequence[Order], position: Sequence[Any], *, is_reversed: bool) -> ColumnElement[bool]:
+    """Past the position: larger in the first order, or equal there and past it in the others.
+
+    That the first is at least equal is said on its own, so that an index of the first order starts right there.
+    """
+    past = _past(orders[0], position[0], is_reversed=is_reversed)
+    if len(orders) == 1:
+        return past
+    reached = _past(orders[0], position[0], is_reversed=is_reversed, or_at=True)
+    return and_(reached, or_(past, _beyond(orders[1:], position[1:], is_reversed=is_reversed)))
 
 
-def _past(order: Order, value: object, *, is_reversed: bool) -> ColumnElement[bool]:
+def _past(order: Order, value: object, *, is_reversed: bool, or_at: bool = False) -> ColumnElement[bool]:
+    column = order.column
     if order.is_descending == is_reversed:
-        return order.column > value
-    past = order.column < value
-    return or_(past, order.column.is_(None)) if order.is_nullable else past
+        return column >= value if or_at else column > value
+    past = column <= value if or_at else column < value
+    return or_(past, column.is_(None)) if order.is_nullable else past
 
 
 def _order_by(order: Order, *, is_reversed: bool) -> ColumnElement[Any]:
@@ -111,6 +133,7 @@ def _order_by(order: Order, *, is_reversed: bool) -> ColumnElement[Any]:
     return descending.nulls_last() if order.is_nullable else descending
 
 
-async def _count(session: AsyncSession, matching: AnySelect) -> int:
-    counted = matching.with_only_columns(literal(1), maintain_column_froms=True).limit(MAX_TOTAL).subquery()
-    return int(await session.scalar(select(func.count()).select_from(counted)) or 0)
+async def _count(session: AsyncSession, matching: AnySelect, seq: SQLColumnExpression[Any]) -> int:
+    """At most MAX_TOTAL; along the list's own index, so that other projects' items before them do not matter."""
+    items = matching.with_only_columns(literal(1), maintain_column_froms=True).order_by(seq).limit(MAX_TOTAL)
+    return int(await session.scalar(select(func.count()).select_from(items.subquery())) or 0)

@@ -23,13 +23,14 @@ class Membership(NamedTuple):
     topic_id: str
 
 
-def select_memberships(topic_seq: int) -> Select[Subscriber, Target, str, str, str]:
+def select_memberships(topic: Topic) -> Select[Subscriber, Target, str, str, str]:
+    """Each has its target, user and topic; they are joined from outside so that counting can leave them out."""
     return (
         select(Subscriber, Target, User.id, User.name, Topic.id)
-        .join(Target, Target.seq == Subscriber.target_seq)
-        .join(User, User.seq == Target.user_seq)
-        .join(Topic, Topic.seq == Subscriber.topic_seq)
-        .where(Subscriber.topic_seq == topic_seq)
+        .outerjoin(Target, Target.seq == Subscriber.target_seq)
+        .outerjoin(User, User.seq == Target.user_seq)
+        .outerjoin(Topic, Topic.seq == Subscriber.topic_seq)
+        .where(Subscriber.topic_seq == topic.seq, Subscriber.project_seq == topic.project_seq)
     )
 
 
@@ -74,8 +75,8 @@ async def create_subscriber(
     return Membership(subscriber, joining.target, joining.user_id, joining.user_name, topic.id)
 
 
-async def find_subscriber(session: AsyncSession, topic_seq: int, subscriber_id: str) -> Membership | None:
-    row = (await session.execute(select_memberships(topic_seq).where(Subscriber.id == subscriber_id))).one_or_none()
+async def find_subscriber(session: AsyncSession, topic: Topic, subscriber_id: str) -> Membership | None:
+    row = (await session.execute(select_memberships(topic).where(Subscriber.id == subscriber_id))).one_or_none()
     return row and Membership._make(row)
 
 
@@ -89,21 +90,16 @@ async def find_subscriber_seq(
     return await session.scalar(statement)
 
 
-async def list_subscribers(session: AsyncSession, topic_seq: int, selection: Selection) -> Page:
+async def list_subscribers(session: AsyncSession, topic: Topic, selection: Selection) -> Page:
     """Rows that fit Membership."""
-    return await select_page(
-        session, select_memberships(topic_seq), selection, seq=Subscriber.seq, public_id=Subscriber.id
-    )
+    statement = select_memberships(topic)
+    return await select_page(session, statement, selection, seq=Subscriber.seq, public_id=Subscriber.id)
 
 
-async def delete_subscriber(session: AsyncSession, topic_seq: int, subscriber_id: str) -> bool:
-    """The caller holds the topic. False: it has none of this id."""
-    channel = await session.scalar(
-        delete(Subscriber)
-        .where(Subscriber.topic_seq == topic_seq, Subscriber.id == subscriber_id)
-        .returning(Subscriber.channel)
-    )
+async def delete_subscriber(session: AsyncSession, member: Subscriber) -> bool:
+    """The caller holds the topic. False: somebody was faster."""
+    channel = await session.scalar(delete(Subscriber).where(Subscriber.seq == member.seq).returning(Subscriber.channel))
     if channel is None:
         return False
-    await move_topic_total(session, topic_seq, Channel(channel), -1)
+    await move_topic_total(session, member.topic_seq, Channel(channel), -1)
     return True
