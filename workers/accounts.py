@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from shared.db.queries.claim import LoadedProvider
 from shared.db.queries.providers import credentials_context
 from shared.db.secrets import SecretBox
-from shared.domain.outcome import AccountFault, Outcome, Retry, Unknown
+from shared.domain.outcome import AccountFault, DeadAddress, Outcome, Refused, Retry, Unknown
 from shared.providers.contract import Account, Adapter
+from workers.breaker import Breaker
 from workers.rate import Rate
 from workers.window import Window
 
@@ -69,14 +70,18 @@ class OpenAccount:
     is_faulty: bool = False
     fault_reason: str = ""  # what it answered last, if that was a fault; is_faulty alone may be another process's word
     refusals: int = 0  # of the provider as a whole, since it last accepted anything
+    breaker: Breaker = field(default_factory=Breaker)
 
     def note_acceptance(self) -> None:
+        self.breaker.note_acceptance()
         self.is_faulty = False
         self.fault_reason = ""
         self.refusals = 0
 
-    def observe(self, outcome: Outcome, fault_retry_seconds: float) -> None:
-        """Learn from an outcome that was not an acceptance."""
+    def observe(self, outcome: Outcome, fault_retry_seconds: float, *, attempt: int = 1) -> Outcome:
+        """Learn from an outcome that was not an acceptance; what it is worth, seen with those before it."""
+        if isinstance(outcome, DeadAddress | Refused) and outcome.is_suspicious:
+            outcome = self.breaker.judge(outcome, attempt=attempt)
         match outcome:
             case Retry(scope="provider"):
                 self.pace.note(answers=0, refusals=1)
@@ -89,6 +94,7 @@ class OpenAccount:
                 self.is_faulty = True
                 self.fault_reason = outcome.reason
                 self.held_until = time.monotonic() + fault_retry_seconds
+        return outcome
 
     @property
     def held_seconds(self) -> float:

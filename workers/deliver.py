@@ -211,14 +211,16 @@ class Deliverer:
         in_flight = metrics.IN_FLIGHT.labels(batch.queue.kind)
         in_flight.inc(len(requests))
         try:
-            async for index, outcome in account.adapter.send(batch.content, requests):
+            async for index, answer in account.adapter.send(batch.content, requests):
                 if len(open_indexes) == len(requests):  # the first answer of each group is the sample
                     metrics.PROVIDER_SECONDS.labels(batch.queue.kind).observe(time.monotonic() - began)
                 open_indexes.discard(index)
-                if isinstance(outcome, Accepted):
+                outcome = answer
+                if isinstance(answer, Accepted):
                     account.note_acceptance()
                 else:
-                    account.observe(outcome, self._policy.account_fault_retry_seconds)
+                    retry_seconds = self._policy.account_fault_retry_seconds
+                    outcome = account.observe(answer, retry_seconds, attempt=batch.claimed.attempt)
                 add(batch, (seqs[index], requests[index].identifier, outcome))
         except Exception as error:
             # a bug in an adapter must not lose recipients: they count as unknown, which they are

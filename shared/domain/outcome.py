@@ -33,7 +33,7 @@ class Refused:
     """Refused for good; another try would be refused again."""
 
     reason: str
-    is_suspicious: bool = False  # one address is at fault, or, where many are, the account: see workers.breaker
+    is_suspicious: bool = False  # where many are, it is the account that is wrong, not the addresses
 
 
 @dataclass(frozen=True, slots=True)

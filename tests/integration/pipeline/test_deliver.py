@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from shared.db.queries.finish import NO_PROVIDER
-from shared.domain.outcome import Accepted, AccountFault, Outcome, Refused, Retry
+from shared.domain.outcome import Accepted, AccountFault, DeadAddress, Outcome, Refused, Retry
 from shared.providers.contract import Account, Adapter, SendRequest
 from tests.integration.pipeline.conftest import Bench
 from tests.integration.pipeline.worker import PROVIDER_TIMEOUT_SECONDS, Provider, working
@@ -260,6 +260,39 @@ async def test_when_patience_ends_all_who_wait_change_to_another_account_togethe
     assert len(working_account.asked) == 25
     assert bench.ask("SELECT DISTINCT provider_seq, state FROM deliveries") == [(spare, "sent")]
     assert bench.status(run) == "sent"
+
+
+async def test_bad_addresses_in_the_mass_are_the_accounts_fault_and_no_target_ends(
+    bench: Bench, provider: Provider
+) -> None:
+    """The account is of the wrong environment; then it is put right."""
+    provider.answer = lambda _request: DeadAddress("BadDeviceToken", is_suspicious=True)
+    run = await bench.planned_campaign(60)
+    async with working(bench, provider) as worker:
+        await worker.deliver_due()
+        ((reason,),) = bench.ask("SELECT fault_reason FROM providers")
+        assert "environment" in reason
+        assert "BadDeviceToken" in reason
+        assert bench.states(run) == {"queued": 60}
+
+        provider.answer = lambda _request: Accepted()
+        bench.do("UPDATE providers SET version = version + 1")
+        bench.do("UPDATE batches SET due_at = now()")
+        await worker.deliver_due()
+
+    assert bench.states(run) == {"sent": 60}
+    assert bench.ask("SELECT DISTINCT expired FROM targets") == [(False,)]
+
+
+async def test_a_bad_address_among_good_ones_ends_its_target(bench: Bench, provider: Provider) -> None:
+    bad = DeadAddress("BadDeviceToken", is_suspicious=True)
+    provider.answer = lambda request: bad if request.identifier.endswith("-25") else Accepted()
+    run = await bench.planned_campaign(25)
+    async with working(bench, provider) as worker:
+        await worker.deliver_due()
+
+    assert bench.states(run) == {"sent": 24, "failed": 1}
+    assert bench.ask("SELECT count(*) FROM targets WHERE expired") == [(1,)]
 
 
 async def test_a_provider_that_is_throttled_as_a_whole_gets_its_rest(bench: Bench, provider: Provider) -> None:
