@@ -97,7 +97,11 @@ class Factory:
 
     def audience(self, count: int, *, channel: str, prefix: str = "person") -> None:
         """`count` users PREFIX-1 ... with one target each, of the same id; identifiers end in the same number."""
-        identifier = {"email": f"{prefix}%s@example.com", "push": f"token-{prefix}-%s"}[channel]
+        identifier = {
+            "email": f"{prefix}%s@example.com",
+            "push": f"token-{prefix}-%s",
+            "sms": f"+49151{hashlib.sha256(prefix.encode()).digest()[0] % 90 + 10}1%s",  # other people, other numbers
+        }[channel]
         with self.connect() as connection:
             connection.execute(
                 "INSERT INTO users (project_seq, id, name)"
@@ -174,6 +178,7 @@ class Factory:
 
 _CONTENT: dict[str, dict[str, object]] = {
     "email": {"subject": "Hello", "content": "Hello there.", "html": False, "cc": [], "bcc": [], "attachments": []},
+    "sms": {"content": "Hello there."},
     "push": {"title": "Hello", "body": "Hello there.", "priority": "high"},
 }
 

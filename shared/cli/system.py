@@ -126,11 +126,13 @@ class System:
         self._say("Bringing the database up to date ...")
         migrate_database(self._settings)
         project, key = ensure_project(self._settings, read_connection(self.directory.path))
+        address = f"http://{reachable(self._settings.host)}:{self._port}"
+        if self._settings.public_url is None:
+            variables.setdefault("TIDINGS_PUBLIC_URL", address)  # where this machine's simulator posts receipts
         environment = {**os.environ, **variables, "TMPDIR": str(self._empty_scratch())}
         self._supervisor = Supervisor(self.directory.logs, environment, on_event=self._say)
         self._stack.callback(self._supervisor.stop, hurry=self._hurry)
         self._start_roles(variables)
-        address = f"http://{reachable(self._settings.host)}:{self._port}"
         connection = Connection(endpoint=f"{address}/v1", project=project, key=key, console=f"{address}/console")
         write_connection(self.directory.path, connection)
         return connection

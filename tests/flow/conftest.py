@@ -1,21 +1,27 @@
-"""One installation of real processes for the flow tests: two workers, a scheduler, the simulator, embedded engines."""
+"""One installation of real processes for the flow tests: two workers, a scheduler, the simulator, embedded engines,
+and object storage.
+"""
 
 import json
 import secrets
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
 from shared.cli.connection import read_connection
 from shared.cli.local_roles import scheduler_role, worker_role
 from shared.cli.system import Plan, System
 from shared.cli.verdict import Verdict, judge
 from tests.factories import Factory
+from tests.s3_server import Bucket, object_variables, serve_bucket
 
 WINDOW = 16
 """W: recipients a worker process may have in flight, and so the bound of copies for each kill."""
@@ -54,14 +60,28 @@ class Installation:
 
     def set_faults(self, **profiles: dict[str, object]) -> None:
         """Replace the simulator's fault profiles, by provider."""
+        self.tell_simulator("/faults", profiles)
+
+    def tell_simulator(self, path: str, wishes: object) -> None:
         assert self.system.simulation is not None
         request = urllib.request.Request(  # noqa: S310  # our own simulator
-            f"{self.system.simulation.inbox}/faults",
+            f"{self.system.simulation.inbox}{path}",
             method="PUT",
-            data=json.dumps(profiles).encode(),
+            data=json.dumps(wishes).encode(),
             headers={"content-type": "application/json"},
         )
         urllib.request.urlopen(request).close()  # noqa: S310
+
+    @property
+    def simulator(self) -> dict[str, Any]:
+        """What the simulator says of itself."""
+        described: dict[str, Any] = json.loads((self.record.parent / "simulator.json").read_text())
+        return described
+
+    def call(self, method: str, path: str, body: dict[str, object] | None = None) -> requests.Response:
+        """The API, as the project's own key."""
+        headers = {"X-Appwrite-Project": self.factory.project_id, "X-Appwrite-Key": self.factory.key}
+        return requests.request(method, f"{self.endpoint}{path}", json=body, headers=headers, timeout=10)
 
     def await_finish(self, run: int, *, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -93,28 +113,44 @@ class Installation:
 
 
 @pytest.fixture(scope="session")
-def installation() -> Iterator[Installation]:
+def bucket() -> Iterator[Bucket]:
+    """Object storage, where the installation puts new files."""
+    with serve_bucket() as bucket:
+        yield bucket
+
+
+@pytest.fixture(scope="session")
+def installation(bucket: Bucket) -> Iterator[Installation]:
+    with running_installation({**VARIABLES, **object_variables(bucket)}) as running:
+        running.system.supervisor.start(scheduler_role("scheduler-2"))
+        add_providers(running)
+        yield running
+
+
+@contextmanager
+def running_installation(variables: Mapping[str, str]) -> Iterator[Installation]:
+    """Two workers, a scheduler, the API and the simulator, without a provider; gone with the block."""
     directory = Path(tempfile.gettempdir()) / f"tidings-flow-{secrets.token_hex(4)}"
-    plan = Plan(directory=directory, workers=2, port=0, variables=VARIABLES)
-    system = System(plan, say=print)
+    system = System(Plan(directory=directory, workers=2, port=0, variables=variables), say=print)
     with system:
-        system.supervisor.start(scheduler_role("scheduler-2"))
-        factory = Factory(system.settings, project_id="flow")
-        service_account = json.loads((directory / "simulator" / "simulator.json").read_text())["fcm_service_account"]
-        factory.provider("fcm", "fcm", credentials={"serviceAccountJSON": service_account})
-        factory.provider(
-            "smtp",
-            "smtp",
-            credentials={"host": "mail.example.com", "port": 587, "username": "", "password": ""},
-            options={
-                "fromName": "",
-                "fromEmail": "news@example.com",
-                "replyToName": "",
-                "replyToEmail": "",
-                "encryption": "",
-                "autoTLS": True,
-                "mailer": "",
-            },
-        )
-        yield Installation(system, factory)
+        yield Installation(system, Factory(system.settings, project_id="flow"))
     system.directory.remove()
+
+
+def add_providers(installation: Installation) -> None:
+    factory = installation.factory
+    factory.provider("fcm", "fcm", credentials={"serviceAccountJSON": installation.simulator["fcm_service_account"]})
+    factory.provider(
+        "smtp",
+        "smtp",
+        credentials={"host": "mail.example.com", "port": 587, "username": "", "password": ""},
+        options={
+            "fromName": "",
+            "fromEmail": "news@example.com",
+            "replyToName": "",
+            "replyToEmail": "",
+            "encryption": "",
+            "autoTLS": True,
+            "mailer": "",
+        },
+    )

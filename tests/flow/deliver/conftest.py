@@ -98,10 +98,7 @@ class Desk:
         return Counter(entry["recipient"] for entry in self.captured(topic))
 
     def call(self, method: str, path: str, body: dict[str, object] | None = None) -> requests.Response:
-        """The API, as the project's own key."""
-        factory = self.installation.factory
-        headers = {"X-Appwrite-Project": factory.project_id, "X-Appwrite-Key": factory.key}
-        return requests.request(method, f"{self.installation.endpoint}{path}", json=body, headers=headers, timeout=10)
+        return self.installation.call(method, path, body)
 
 
 @pytest.fixture

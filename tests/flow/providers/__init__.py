@@ -1,0 +1,1 @@
+"""A campaign through each provider, against its simulator, receipts included."""
