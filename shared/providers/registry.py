@@ -14,6 +14,9 @@ from shared.providers.http_adapter import HttpAdapter
 from shared.providers.push.apns import ApnsAdapter
 from shared.providers.push.fcm import FcmAdapter
 from shared.providers.receipts import ReceiptReader
+from shared.providers.sms import msg91_receipts, textmagic_receipts
+from shared.providers.sms.msg91 import Msg91Adapter
+from shared.providers.sms.textmagic import TextmagicAdapter
 from shared.providers.sms.twilio import TwilioAdapter
 from shared.providers.transport import Transport
 from shared.settings import Settings
@@ -24,9 +27,14 @@ ADAPTERS: Final[Mapping[str, type[Adapter]]] = {
     FcmAdapter.kind: FcmAdapter,
     ApnsAdapter.kind: ApnsAdapter,
     TwilioAdapter.kind: TwilioAdapter,
+    TextmagicAdapter.kind: TextmagicAdapter,
+    Msg91Adapter.kind: Msg91Adapter,
 }
 
-RECEIPT_READERS: Final[Mapping[str, ReceiptReader]] = {}
+RECEIPT_READERS: Final[Mapping[str, ReceiptReader]] = {
+    TextmagicAdapter.kind: textmagic_receipts.read_receipts,
+    Msg91Adapter.kind: msg91_receipts.read_receipts,
+}
 
 
 def adapter_facts(kind: str) -> type[Adapter]:
