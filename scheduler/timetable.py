@@ -40,6 +40,6 @@ def timetable(settings: Settings) -> tuple[Entry, ...]:
         Entry("retention.targets", 3_600, purge_targets),
         Entry("retention.receipts", 3_600, purge_receipts),
         Entry("retention.audit", 3_600, purge_audit_log),
-        Entry("files.objects", 10, remove_objects),
+        Entry("files.objects", settings.sweep_interval_seconds, remove_objects),
         Entry("files.uploads", 3_600, purge_uploads),
     )

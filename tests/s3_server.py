@@ -38,15 +38,21 @@ class Bucket:
     requests: list[str] = field(default_factory=list)  # "PUT prefix/key"
 
 
-def object_settings(bucket: Bucket) -> dict[str, Any]:
-    """What makes Settings keep files in it."""
+def object_variables(bucket: Bucket) -> dict[str, str]:
+    """What makes processes keep files in it."""
     return {
-        "files_url": f"s3://{bucket.name}/files",
-        "files_endpoint": bucket.endpoint,
-        "files_region": REGION,
-        "files_access_key": SecretStr(ACCESS_KEY),
-        "files_secret_key": SecretStr(SECRET_KEY),
+        "TIDINGS_FILES_URL": f"s3://{bucket.name}/files",
+        "TIDINGS_FILES_ENDPOINT": bucket.endpoint,
+        "TIDINGS_FILES_REGION": REGION,
+        "TIDINGS_FILES_ACCESS_KEY": ACCESS_KEY,
+        "TIDINGS_FILES_SECRET_KEY": SECRET_KEY,
     }
+
+
+def object_settings(bucket: Bucket) -> dict[str, Any]:
+    """The same for Settings."""
+    given = {name.removeprefix("TIDINGS_").lower(): value for name, value in object_variables(bucket).items()}
+    return {name: SecretStr(value) if name.endswith("_key") else value for name, value in given.items()}
 
 
 class Refused(Exception):

@@ -4,14 +4,13 @@ import json
 
 import pytest
 import redis
-from pydantic import SecretStr
 
 from shared.db.queries.providers import credentials_context
 from shared.db.secrets import SecretBox, new_secret_key, parse_secret_keys
 from shared.settings import Settings
 from tests.factories import Factory
 from tests.integration.cli.conftest import Tidings
-from tests.s3_server import ACCESS_KEY, SECRET_KEY, object_settings, serve_bucket
+from tests.s3_server import ACCESS_KEY, SECRET_KEY, object_variables, serve_bucket
 
 pytestmark = pytest.mark.usefixtures("installation")
 
@@ -115,9 +114,8 @@ def test_config_and_doctor_keep_the_keys_of_the_file_storage_to_themselves(
 ) -> None:
     tidings("migrate")
     with serve_bucket() as bucket:
-        for name, value in object_settings(bucket).items():
-            text = value.get_secret_value() if isinstance(value, SecretStr) else value
-            monkeypatch.setenv(f"TIDINGS_{name.upper()}", text)
+        for name, value in object_variables(bucket).items():
+            monkeypatch.setenv(name, value)
         good, shown = tidings("doctor", "--json"), tidings("config")
         bucket.troubles = [(403, "AccessDenied")]
         refused = tidings("doctor", "--json")
