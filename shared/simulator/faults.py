@@ -1,7 +1,7 @@
 """What the simulator does wrong on purpose: a fate for each recipient, by magic word or by the provider's profile.
 
 A profile's choices are made by hash of seed and recipient, so a run repeats. A recipient that met a fault draws
-anew when it is tried again.
+anew when it is tried again, except that the dead stay dead: who looks for them in a call asks more than once.
 """
 
 import math
@@ -132,11 +132,14 @@ class FaultPlan(Generic[P]):
 
         `words_in` is the part of the address where magic words are looked for; None: all of it.
         """
-        found = self._pattern.search(recipient if words_in is None else words_in) if self._pattern else None
-        if found is not None:
-            word = self._word_of[found[1] or found[2]]
+        word = self.word_in(recipient if words_in is None else words_in)
+        if word is not None:
             return self._once(recipient, word.fate) if word.once else word.fate
         return Fate.ACCEPTED if self._is_quiet else self._draw(recipient)
+
+    def word_in(self, text: str) -> MagicWord | None:
+        found = self._pattern.search(text) if self._pattern else None
+        return None if found is None else self._word_of[found[1] or found[2]]
 
     def is_over_limit(self) -> bool:
         """Use one message of the limit; True when none is left."""
@@ -164,7 +167,7 @@ class FaultPlan(Generic[P]):
         first, second, _ = _chances(self.profile.seed, recipient, visit)
         is_turned_away = visit == 0 and first < self.profile.transient_once_rate
         fate = Fate.TRANSIENT if is_turned_away else self._rung(second)
-        if fate is not Fate.ACCEPTED:
+        if fate not in {Fate.ACCEPTED, Fate.DEAD_ADDRESS}:
             self._visits[hash(recipient)] = visit + 1
         return fate
 

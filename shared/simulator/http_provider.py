@@ -28,6 +28,11 @@ class HttpProvider(ABC):
     def credentials(self) -> Mapping[str, Any]:
         """The only ones that are accepted, by the names that the Messaging API has for them."""
 
+    @property
+    def receipts_secret(self) -> str:
+        """What customers check receipts with, where that is none of the credentials; "": it is, or there are none."""
+        return ""
+
     @abstractmethod
     def answer(self, request: Request) -> Reply | None:
         """None: no path of this provider."""

@@ -18,6 +18,7 @@ from shared.simulator.inbox import DEFAULT_PROJECT, Inbox
 from shared.simulator.keyring import Keyring
 from shared.simulator.outgoing import Courier
 from shared.simulator.record import Record
+from shared.simulator.sendgrid import Sendgrid
 from shared.simulator.service_accounts import ServiceAccounts
 from shared.simulator.smtp import Smtp
 from shared.simulator.wire.http import HttpServer
@@ -26,7 +27,7 @@ from shared.simulator.wire.smtp import SmtpServer
 
 READY_FILE = "simulator.json"
 
-HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = ()
+HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (Sendgrid,)
 """Those that share the port `https`."""
 
 LARGEST_CALL_BYTES = 48 * 1024**2
@@ -135,6 +136,7 @@ class Simulator:
             "http": self.http_endpoint,
             **dict.fromkeys(self.http_providers, self.https_endpoint),
             "credentials": {name: provider.credentials() for name, provider in self.http_providers.items()},
+            "receipts_secrets": {name: provider.receipts_secret for name, provider in self.http_providers.items()},
             "ca_file": str(self.ca_file.resolve()),
             "record": str(self.record.path.resolve()),
             "fcm_service_account": self.service_account(),

@@ -1,10 +1,8 @@
 """What the other sides of mailers that are called over HTTP have in common."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from shared.domain.outcome import Accepted
 from shared.providers.contract import Account, ContentFile
 from tests.contract.certificates import Certificates
 from tests.contract.http2_server import Received
@@ -79,9 +77,6 @@ class HttpMailWire(HttpWire):
             assert "victim@example.com" not in recipients_of(mail)
             assert (mail["subject"], mail["text"]) == (data["subject"], data["content"])
             assert mail.keys() <= {"to", "sender", "reply_to", "subject", "text", "delivery"}
-
-    async def check_all_accepted(self, outcomes: Sequence[object]) -> None:
-        assert {type(outcome) for outcome in outcomes} == {Accepted}, outcomes
 
 
 def recipients_of(mail: dict[str, Any]) -> list[str]:
