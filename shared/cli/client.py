@@ -88,6 +88,9 @@ class Client:
         headers = {"Content-Type": "application/json"}
         return self._request("POST", path, content=json.dumps(body).encode(), headers=headers)
 
+    def delete(self, path: str, parameters: Sequence[tuple[str, str]] = ()) -> None:
+        self._request("DELETE", path, parameters)
+
     def upload(self, path: str, file: BinaryIO, *, size: int, parameters: Sequence[tuple[str, str]]) -> Any:
         """Stream a CSV file. The answer may take as long as the server works on it."""
         headers = {"Content-Type": "text/csv", "Content-Length": str(size)}

@@ -4,7 +4,20 @@ import sys
 
 import typer
 
-from shared.cli import configuration, contacts, database, demo, doctor, live, messages, projects, roles, send, up
+from shared.cli import (
+    configuration,
+    contacts,
+    database,
+    demo,
+    doctor,
+    live,
+    messages,
+    projects,
+    roles,
+    send,
+    suppressions,
+    up,
+)
 from shared.cli.exits import exit_code
 from shared.cli.output import complain
 from shared.errors import TidingsError
@@ -43,6 +56,7 @@ def _add_commands() -> None:
     )
     group(send.send_app, name="send", rich_help_panel=SENDING)
     group(messages.messages_app, name="messages", rich_help_panel=SENDING)
+    group(suppressions.suppressions_app, name="suppressions", rich_help_panel=SENDING)
     command("migrate", epilog="Example: tidings migrate", rich_help_panel=OPERATING)(database.migrate)
     command("live", epilog="Example: tidings live on", rich_help_panel=OPERATING)(live.switch_live)
     group(projects.project_app, name="project", rich_help_panel=OPERATING)

@@ -344,3 +344,30 @@ class TestAccess:
     def test_an_address_of_something_else(self, tidings: Tidings, web_page: str) -> None:
         access = ("--endpoint", web_page, "--project", "p", "--key", "k")
         assert_said(tidings("messages", "list", *access), FAILED, "something that is not JSON", "/v1 at its end")
+
+
+def test_addresses_are_suppressed_and_used_again(tidings: Tidings, caller: Caller) -> None:
+    added = tidings("suppressions", "add", "email", "Ada@example.com", "--reason", "asked us")
+    again = tidings("suppressions", "add", "email", "ada@example.com")
+    (listed,) = json.loads(tidings("suppressions", "list", "--json").stdout)
+    assert added.status == DONE
+    assert (again.status, "suppressed already" in again.stderr) == (FAILED, True)
+    assert (listed["address"], listed["channel"], listed["cause"], listed["reason"]) == (
+        "ada@example.com",
+        "email",
+        "manual",
+        "asked us",
+    )
+    assert "ada@example.com" in tidings("suppressions", "list").stdout
+
+    removed = tidings("suppressions", "remove", "email", "ADA@example.com")
+    missing = tidings("suppressions", "remove", "email", "ada@example.com")
+    assert removed.status == DONE
+    assert (missing.status, "not suppressed" in missing.stderr) == (FAILED, True)
+    assert json.loads(tidings("suppressions", "list", "--json").stdout) == []
+
+
+def test_a_wrong_channel_is_told(tidings: Tidings, caller: Caller) -> None:
+    refused = tidings("suppressions", "add", "push", "token")
+    assert refused.status == FAILED
+    assert "channel" in refused.stderr
