@@ -15,7 +15,7 @@ from shared.providers.http_adapter import HttpAdapter
 from shared.providers.push.apns import ApnsAdapter
 from shared.providers.push.fcm import FcmAdapter
 from shared.providers.receipts import ReceiptReader
-from shared.providers.sms import msg91_receipts, textmagic_receipts
+from shared.providers.sms import msg91_receipts, textmagic_receipts, twilio_receipts
 from shared.providers.sms.msg91 import Msg91Adapter
 from shared.providers.sms.textmagic import TextmagicAdapter
 from shared.providers.sms.twilio import TwilioAdapter
@@ -34,6 +34,7 @@ ADAPTERS: Final[Mapping[str, type[Adapter]]] = {
 
 RECEIPT_READERS: Final[Mapping[str, ReceiptReader]] = {
     SendgridAdapter.kind: sendgrid_receipts.read_receipts,
+    TwilioAdapter.kind: twilio_receipts.read_receipts,
     TextmagicAdapter.kind: textmagic_receipts.read_receipts,
     Msg91Adapter.kind: msg91_receipts.read_receipts,
 }

@@ -21,13 +21,14 @@ from shared.simulator.record import Record
 from shared.simulator.sendgrid import Sendgrid
 from shared.simulator.service_accounts import ServiceAccounts
 from shared.simulator.smtp import Smtp
+from shared.simulator.twilio import Twilio
 from shared.simulator.wire.http import HttpServer
 from shared.simulator.wire.listener import Listener
 from shared.simulator.wire.smtp import SmtpServer
 
 READY_FILE = "simulator.json"
 
-HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (Sendgrid,)
+HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (Sendgrid, Twilio)
 """Those that share the port `https`."""
 
 LARGEST_CALL_BYTES = 48 * 1024**2
