@@ -96,6 +96,16 @@ async def test_a_recipient_tried_again_draws_anew(simulator: Simulator, fcm: Fcm
     assert 3 < tries < 20
 
 
+async def test_the_dead_stay_dead(simulator: Simulator, fcm: FcmClient) -> None:
+    simulator.faults.set("fcm", dead_rate=0.5)
+    tokens = [f"device-{number}" for number in range(40)]
+
+    first, second = [[status_of(call) for call in await send_all(fcm, tokens)] for _ in range(2)]
+
+    assert first == second
+    assert set(first) == {200, 404}
+
+
 async def test_dropped_replies_are_on_record_and_silent_ones_are_not(simulator: Simulator, fcm: FcmClient) -> None:
     simulator.faults.set("fcm", dropped_rate=0.3, silent_rate=0.3)
     tokens = [f"device-{number}" for number in range(60)]
@@ -151,7 +161,7 @@ async def test_latency_and_jitter_delay_the_reply_but_not_the_record(simulator: 
 @pytest.mark.parametrize(
     ("wishes", "complaint"),
     [
-        ({"fax": {}}, "No provider 'fax' is simulated; there are smtp, fcm, fcm-token."),
+        ({"fax": {}}, "No provider 'fax' is simulated; there are smtp, fcm, fcm-token"),
         ({"fcm": {"latency": 1}}, "latency"),
         ({"fcm": {"throttle_rate": 1.5}}, "throttle_rate"),
         ({"fcm": {"throttle_rate": 0.6, "silent_rate": 0.6}}, "add up to more than 1"),
