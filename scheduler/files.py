@@ -5,6 +5,7 @@ import structlog
 from scheduler.context import TickContext
 from shared.db.queries.files import delete_stale_uploads, find_loose_objects, forget_loose_objects
 from shared.db.session import create_sessions, hot_transaction
+from shared.errors import NotReachable
 
 REMOVED_AT_ONCE = 100
 
@@ -33,6 +34,10 @@ async def remove_objects(context: TickContext) -> None:
         if context.objects is None:
             log.error("objects of deleted files remain: TIDINGS_FILES_URL is not set")
             return
-        await context.objects.delete(keys)
+        try:
+            await context.objects.delete(keys)
+        except NotReachable as error:
+            log.warning("objects of deleted files remain for now", reason=error.message)
+            return
         async with hot_transaction(context.engine) as connection:
             await forget_loose_objects(connection, keys)

@@ -1,11 +1,22 @@
 """Logs: a fixed phrase plus fields, one JSON object a line. Ids only: no address, body or secret."""
 
 import logging
+import re
 import sys
 
 import structlog
 
 from shared.settings import Settings
+
+_ROWS = re.compile(r"^(DETAIL|CONTEXT):.*$", re.MULTILINE)
+
+
+def hide_rows(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Postgres quotes rows in these lines of its errors, and rows hold addresses."""
+    for name in ("event", "exception"):
+        if isinstance(event.get(name), str):
+            event[name] = _ROWS.sub(r"\1: not shown", event[name])
+    return event
 
 
 def configure_logging(settings: Settings, *, role: str) -> None:
@@ -25,6 +36,7 @@ def configure_logging(settings: Settings, *, role: str) -> None:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
+            hide_rows,
             renderer,
         ],
     )

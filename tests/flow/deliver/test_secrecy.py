@@ -3,13 +3,16 @@
 import secrets
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import redis
+import requests
 
 from tests.flow.deliver.conftest import Desk
+from tests.s3_server import EVERYTHING, SECRET_KEY, Bucket
 
 
 @pytest.fixture
@@ -90,3 +93,47 @@ def test_a_canary_is_heard_by_the_recipients_alone(desk: Desk, canary: str) -> N
         assert heard
         assert canary not in heard
     desk.do("DELETE FROM providers WHERE id = %s", canary[:20])
+
+
+def test_what_callers_prove_themselves_by_is_in_no_log(desk: Desk, canary: str, bucket: Bucket) -> None:
+    """Passwords, sessions, JWTs, keys and signed addresses, whether they are accepted or refused; and files."""
+    factory, endpoint = desk.installation.factory, desk.installation.endpoint
+    project = {"X-Appwrite-Project": factory.project_id}
+    key = {**project, "X-Appwrite-Key": factory.key}
+    address, password = f"{canary}@example.com", f"password-{canary}"
+
+    def call(method: str, path: str, expected: int, headers: Mapping[str, str], **options: Any) -> Any:
+        answer = requests.request(method, endpoint + path, headers=headers, timeout=10, **options)
+        assert answer.status_code == expected, answer.text
+        return answer.json() if answer.headers["content-type"].startswith("application/json") else answer.content
+
+    user = {"userId": "unique()", "name": canary, "email": address, "password": password}
+    user_id = call("POST", "/users", 201, key, json=user)["$id"]
+    login = {"email": address, "password": password}
+    call("POST", "/account/sessions/email", 401, project, json={**login, "password": f"wrong-{canary}"})
+    call("POST", "/account/sessions/email", 201, project, json=login)
+    secret = call("POST", f"/users/{user_id}/sessions", 201, key)["secret"]
+    session = {**project, "X-Appwrite-Session": secret}
+    jwt = call("POST", "/account/jwts", 201, session)["jwt"]
+    call("GET", "/account", 200, {**project, "X-Appwrite-JWT": jwt})
+    call("GET", "/account", 401, {**project, "X-Appwrite-JWT": f"{jwt}{canary}"})
+    call("GET", "/users", 401, {**project, "X-Appwrite-Key": f"standard_{canary}"})
+    call("POST", "/users", 400, key, json={**user, "userId": f"?{canary}"})
+    call("POST", "/users", 409, key, json=user)
+
+    call("POST", "/storage/buckets", 201, key, json={"bucketId": f"b{canary}", "name": canary})
+    files = f"/storage/buckets/b{canary}/files"
+    image = b"\x89PNG\r\n\x1a\n" + canary.encode()
+    call("POST", files, 201, key, data={"fileId": "image"}, files={"file": (f"{canary}.png", image)})
+    push = {"messageId": "unique()", "title": canary, "draft": True, "image": f"b{canary}:image"}
+    url = call("POST", "/messaging/messages/push", 201, key, json=push)["data"]["image"]["url"]
+    assert requests.get(url, timeout=10).content == image
+    bucket.away = EVERYTHING
+    assert requests.get(url, timeout=10).status_code == 503
+    bucket.away = frozenset()
+    assert requests.get(f"{url}{canary}", timeout=10).status_code == 401
+
+    logs = _logs(desk)
+    assert "request.storage_trouble" in logs
+    for confidential in (canary, secret, jwt, factory.key, url.rpartition("jwt=")[2], SECRET_KEY):
+        assert confidential not in logs
