@@ -9,8 +9,14 @@ SDKS       := python-9.0.3 python-20.1.0 python-27.0.0 node-27.1.0 web-27.0.0
 OTHER_SDKS := node-14.2.0
 installed   = $(patsubst %,.sdk/%/.installed,$(1))
 
+# of `make fuzz`
+EXAMPLES ?= 100
+ifndef SEED
+SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test sdk check format bench clean lock
+.PHONY: help setup demo up test sdk check fuzz format bench clean lock
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,11 +59,16 @@ test: check $(call installed,$(SDKS)) ## the checks, then all tests, on two core
 sdk: $(STAMP) $(call installed,$(SDKS) $(OTHER_SDKS)) ## tour the API with Appwrite's SDKs, one more than in `make test`
 	@$(BIN)/python -m pytest tests/sdk -m ""
 
-check: $(STAMP) ## ruff, formatting, mypy strict, import contracts
+check: $(STAMP) ## ruff, formatting, mypy strict, import contracts, the description of the API
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/python -m tests.openapi_document --check
+
+fuzz: $(STAMP) ## hold the API against its description with random requests: EXAMPLES to each operation, from SEED
+	@echo "Once more the same: make fuzz EXAMPLES=$(EXAMPLES) SEED=$(SEED)"
+	@$(BIN)/python -m pytest tests/fuzz --timeout 0 --fuzz-examples $(EXAMPLES) --fuzz-seed $(SEED)
 
 format: $(STAMP) ## let ruff fix and format
 	@$(BIN)/ruff check --fix .

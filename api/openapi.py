@@ -55,6 +55,7 @@ class Described(FastAPI):
             description["components"]["securitySchemes"] = SECURITY_SCHEMES
             _drop_validation_errors(description)
             _write_brackets(description)
+            _allow_no_body(description)
             _share_refusals(description)
         return self.openapi_schema
 
@@ -82,6 +83,16 @@ def _write_brackets(description: dict[str, Any]) -> None:
                     parameter["name"] += "[]"
                 case "object":
                     parameter |= {"style": "deepObject", "explode": True}
+
+
+def _allow_no_body(description: dict[str, Any]) -> None:
+    """A body of optional parameters may be left out: that is the same as `{}` (contract §1.4)."""
+    schemas = description["components"]["schemas"]
+    for operation in _operations(description):
+        body = operation.get("requestBody", {"content": {}})
+        schema = body["content"].get("application/json", {}).get("schema", {})
+        if schema and "required" not in schemas[schema["$ref"].rpartition("/")[2]]:
+            body["required"] = False
 
 
 def _share_refusals(description: dict[str, Any]) -> None:

@@ -1,7 +1,12 @@
-"""The served description of the API as it is checked in; `python -m tests.openapi_document` writes it anew."""
+"""The served description of the API as it is checked in.
+
+`python -m tests.openapi_document` writes it anew; with `--check` it only tells what has changed.
+"""
 
 import base64
+import difflib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +16,8 @@ from api.app import create_app
 from shared.settings import Settings
 
 CHECKED_IN = Path(__file__).parents[1] / "api" / "openapi.json"
+
+REMEDY = "api/openapi.json is not what is served: look at the change, then run python -m tests.openapi_document\n"
 
 
 def served_document() -> dict[str, Any]:
@@ -26,5 +33,23 @@ def written(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+def changes() -> list[str]:
+    """Between the two, as a diff; none: they are the same."""
+    checked_in, served = CHECKED_IN.read_text(), written(served_document())
+    if checked_in == served:
+        return []
+    lines = [text.splitlines(keepends=True) for text in (checked_in, served)]
+    return list(difflib.unified_diff(*lines, "checked in", "served"))
+
+
+def main(arguments: list[str]) -> int:
+    if arguments != ["--check"]:
+        CHECKED_IN.write_text(written(served_document()))
+        return 0
+    if found := changes():
+        sys.stderr.writelines([*found, REMEDY])
+    return 1 if found else 0
+
+
 if __name__ == "__main__":
-    CHECKED_IN.write_text(written(served_document()))
+    sys.exit(main(sys.argv[1:]))

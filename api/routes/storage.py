@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import Query
+from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import StreamingResponse
 
@@ -11,7 +12,7 @@ from api.downloads import send_file
 from api.kernel import Call, Routes
 from api.limits import RateLimit
 from api.paths import BucketId, FileId
-from api.permissions import permissions_to_give
+from api.permissions import ThingPermissions, permissions_to_give
 from api.principals import KeyHolder
 from api.push_images import check_address
 from api.queries import Attribute, Kind, select, stored_attributes
@@ -26,6 +27,7 @@ from api.schemas.storage import (
     FileModel,
     FileUpdate,
 )
+from api.schemas.values import CustomId
 from api.uploads import read_part, store_part
 from shared.db.models import Bucket, StoredFile
 from shared.db.queries import files
@@ -38,9 +40,9 @@ UPLOAD_BYTES = 64 * 1024 * 1024
 """Largest request: clients cut files at 5 MiB, but a plain form may bring more."""
 
 FORM = {
-    "fileId": {"type": "string", "title": "File id", "description": "Your own id, or `unique()` to have one made"},
+    "fileId": {"title": "File id", **TypeAdapter(CustomId).json_schema()},
     "file": {"type": "string", "title": "File", "format": "binary"},
-    "permissions[]": {"type": "array", "title": "Permissions", "items": {"type": "string"}},
+    "permissions[]": {"title": "Permissions", **TypeAdapter(ThingPermissions).json_schema()},
 }
 
 BUCKET_ATTRIBUTES = {

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from api.permissions import ContainerPermissions, ThingPermissions
 from api.schemas.base import Parameters, StoredModel
-from api.schemas.values import CustomId, JsonObject, LooseBoolean, PublicId, Text128
+from api.schemas.values import CustomId, Integer, JsonObject, LooseBoolean, PublicId, Text128
 from shared.clock import to_wire
 from shared.db.models import Collection, Document, DocumentDatabase
 
@@ -45,7 +45,7 @@ class DatabaseModel(StoredModel):
 class AttributeDefinition(Parameters):
     key: PublicId
     type: AttributeType
-    size: Annotated[int, Field(ge=1, description="Longest text")] = 65_535
+    size: Annotated[Integer, Field(ge=1, description="Longest text")] = 65_535
     required: bool = False
     array: bool = False
     default: Any = None

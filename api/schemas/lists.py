@@ -11,7 +11,7 @@ MAX_QUERIES = 100
 MAX_QUERY_LENGTH = 4096
 
 Queries = Annotated[
-    list[Annotated[str, Field(max_length=MAX_QUERY_LENGTH)]],
+    list[Annotated[str, Field(max_length=MAX_QUERY_LENGTH, json_schema_extra={"format": "query"})]],
     Field(
         max_length=MAX_QUERIES,
         description='Each a JSON object such as `{"method": "equal", "attribute": "name", "values": ["News"]}`;'

@@ -60,7 +60,8 @@ def read_description(project: Project, who: str, effort: Effort, *phases: str) -
     @description.hook
     def map_case(_context: HookContext, case: AnyCase) -> AnyCase:
         project.name_things(case)
-        if case.meta and case.meta.generation.mode is GenerationMode.POSITIVE:
+        is_positive = case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE
+        if is_positive and case.media_type == "application/json":
             case.body = _with_integers(case.body)
         return case
 

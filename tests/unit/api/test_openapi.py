@@ -1,4 +1,4 @@
-"""The description of the API: complete, sound in itself, and the one that is checked in."""
+"""The description of the API: complete and sound in itself."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from api.errors import STATUS_OF
 from api.principals import USER_SCOPES
 from shared.domain.api_key import SCOPES
-from tests.openapi_document import CHECKED_IN, served_document, written
+from tests.openapi_document import served_document
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 
@@ -38,11 +38,6 @@ def texts_under(key: str, value: Any) -> Iterator[Any]:
             yield from texts_under(key, inner)
 
 
-def test_it_is_the_one_checked_in(document: dict[str, Any]) -> None:
-    is_same = CHECKED_IN.read_text() == written(document)
-    assert is_same, "look at the change, then write it down: python -m tests.openapi_document"
-
-
 def test_it_is_valid(document: dict[str, Any]) -> None:
     assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
 
@@ -54,7 +49,7 @@ def test_every_operation_is_described(document: dict[str, Any]) -> None:
         assert operation["description"], name
         assert len(operation["tags"]) == 1, name
         assert set(operation["tags"]) <= tags, name
-        assert operation.get("security") is not None, name
+        assert operation["security"] == [] or operation["x-scope"], name
 
 
 def test_every_operation_says_how_it_refuses(document: dict[str, Any]) -> None:
