@@ -2,8 +2,6 @@
 
 import os
 from email import message_from_string, policy
-from email.message import EmailMessage
-from typing import cast
 
 import pytest
 import requests
@@ -62,7 +60,7 @@ def test_attachments_arrive_with_every_copy(desk: Desk, files: str, bucket: Buck
     mails = desk.captured(people)
     assert len(mails) == 3
     for mail in mails:
-        parsed = cast("EmailMessage", message_from_string(mail["raw"], policy=policy.default))
+        parsed = message_from_string(mail["raw"], policy=policy.default)
         attached = {part.get_filename(): part.get_payload(decode=True) for part in parsed.iter_attachments()}
         assert attached == {"note.bin": NOTE, "picture.bin": PICTURE}
     assert PICTURE in bucket.objects.values()
