@@ -9,6 +9,7 @@ from shared.domain.status import Channel
 from shared.errors import ConfigurationError
 from shared.providers.contract import Account, Adapter, Content, SendRequest, TokenStore
 from shared.providers.email import sendgrid_receipts
+from shared.providers.email.mailgun import MailgunAdapter
 from shared.providers.email.sendgrid import SendgridAdapter
 from shared.providers.email.smtp import SmtpAdapter
 from shared.providers.http_adapter import HttpAdapter
@@ -25,6 +26,7 @@ from shared.settings import Settings
 ADAPTERS: Final[Mapping[str, type[Adapter]]] = {
     SmtpAdapter.kind: SmtpAdapter,
     SendgridAdapter.kind: SendgridAdapter,
+    MailgunAdapter.kind: MailgunAdapter,
     FcmAdapter.kind: FcmAdapter,
     ApnsAdapter.kind: ApnsAdapter,
     TwilioAdapter.kind: TwilioAdapter,

@@ -46,12 +46,18 @@ class HttpMailWire(HttpWire):
     def __init__(self, certificates: Certificates) -> None:
         super().__init__(certificates)
         self.content = email("Hello", "Du & ich\n")
+        self._read: dict[int, tuple[Received, list[dict[str, Any]]]] = {}  # by identity: each request is read once
 
     def identifier(self, number: int) -> str:
         return f"person.{number}@example.com"
 
-    @abstractmethod
     def mails(self, request: Received) -> list[dict[str, Any]]:
+        if id(request) not in self._read:
+            self._read[id(request)] = (request, self.read_mails(request))
+        return self._read[id(request)][1]
+
+    @abstractmethod
+    def read_mails(self, request: Received) -> list[dict[str, Any]]:
         """What the mail of each recipient says: to, cc, bcc, sender, reply_to, subject, text, html, delivery, files
         (name, type, content); those that it does not have are missing.
         """
@@ -60,11 +66,13 @@ class HttpMailWire(HttpWire):
         return [recipient for mail in self.mails(request) for recipient in recipients_of(mail)]
 
     def taken_mails(self) -> list[dict[str, Any]]:
-        """Of those accepted, in their order; each call is read once."""
-        mails: dict[str, dict[str, Any]] = {}
-        for request in {id(request): request for _, request in self.taken}.values():
-            mails |= {recipient: mail for mail in self.mails(request) for recipient in recipients_of(mail)}
-        return [mails[recipient] for recipient, _ in self.taken]
+        """Of those accepted, in their order."""
+        return [
+            mail
+            for recipient, request in self.taken
+            for mail in self.mails(request)
+            if recipient in recipients_of(mail)
+        ]
 
     def identities(self) -> list[str]:
         return [mail["delivery"] for _, request in self.taken for mail in self.mails(request)]

@@ -30,7 +30,7 @@ class Blame:
 class SendgridWire(HttpMailWire):
     adapter_type = SendgridAdapter
 
-    def mails(self, request: Received) -> list[dict[str, Any]]:
+    def read_mails(self, request: Received) -> list[dict[str, Any]]:
         document = json.loads(request.body)
         shared = {
             "sender": document["from"],
