@@ -16,11 +16,13 @@ from shared.simulator.fcm import Fcm
 from shared.simulator.http_provider import HttpProvider, Reception
 from shared.simulator.inbox import DEFAULT_PROJECT, Inbox
 from shared.simulator.keyring import Keyring
+from shared.simulator.msg91 import Msg91
 from shared.simulator.outgoing import Courier
 from shared.simulator.record import Record
 from shared.simulator.sendgrid import Sendgrid
 from shared.simulator.service_accounts import ServiceAccounts
 from shared.simulator.smtp import Smtp
+from shared.simulator.textmagic import Textmagic
 from shared.simulator.twilio import Twilio
 from shared.simulator.wire.http import HttpServer
 from shared.simulator.wire.listener import Listener
@@ -28,7 +30,7 @@ from shared.simulator.wire.smtp import SmtpServer
 
 READY_FILE = "simulator.json"
 
-HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (Sendgrid, Twilio)
+HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (Sendgrid, Twilio, Textmagic, Msg91)
 """Those that share the port `https`."""
 
 LARGEST_CALL_BYTES = 48 * 1024**2
