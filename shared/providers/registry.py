@@ -8,7 +8,7 @@ from shared.domain.queues import PROVIDER_KINDS
 from shared.domain.status import Channel
 from shared.errors import ConfigurationError
 from shared.providers.contract import Account, Adapter, Content, SendRequest, TokenStore
-from shared.providers.email import sendgrid_receipts
+from shared.providers.email import mailgun_receipts, sendgrid_receipts
 from shared.providers.email.mailgun import MailgunAdapter
 from shared.providers.email.sendgrid import SendgridAdapter
 from shared.providers.email.smtp import SmtpAdapter
@@ -36,6 +36,7 @@ ADAPTERS: Final[Mapping[str, type[Adapter]]] = {
 
 RECEIPT_READERS: Final[Mapping[str, ReceiptReader]] = {
     SendgridAdapter.kind: sendgrid_receipts.read_receipts,
+    MailgunAdapter.kind: mailgun_receipts.read_receipts,
     TwilioAdapter.kind: twilio_receipts.read_receipts,
     TextmagicAdapter.kind: textmagic_receipts.read_receipts,
     Msg91Adapter.kind: msg91_receipts.read_receipts,

@@ -16,6 +16,7 @@ from shared.simulator.fcm import Fcm
 from shared.simulator.http_provider import HttpProvider, Reception
 from shared.simulator.inbox import DEFAULT_PROJECT, Inbox
 from shared.simulator.keyring import Keyring
+from shared.simulator.mailgun import Mailgun
 from shared.simulator.msg91 import Msg91
 from shared.simulator.outgoing import Courier
 from shared.simulator.record import Record
@@ -30,7 +31,7 @@ from shared.simulator.wire.smtp import SmtpServer
 
 READY_FILE = "simulator.json"
 
-HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (Sendgrid, Twilio, Textmagic, Msg91)
+HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (Sendgrid, Mailgun, Twilio, Textmagic, Msg91)
 """Those that share the port `https`."""
 
 LARGEST_CALL_BYTES = 48 * 1024**2

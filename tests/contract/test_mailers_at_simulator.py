@@ -12,13 +12,14 @@ from shared.domain.outcome import Accepted, AccountFault, DeadAddress, Outcome, 
 from shared.providers.contract import Account, Content, SendRequest
 from shared.providers.curl import CurlTransport
 from shared.providers.email.http_mail import HttpMailAdapter
+from shared.providers.email.mailgun import MailgunAdapter
 from shared.providers.email.sendgrid import SendgridAdapter
 from shared.simulator.simulator import Simulator
 from tests.contract.mail_wire import OPTIONS, PICTURE
 from tests.contract.smtp_wire import email
 from tests.contract.suite import collect
 
-KINDS: tuple[type[HttpMailAdapter[Any]], ...] = (SendgridAdapter,)
+KINDS: tuple[type[HttpMailAdapter[Any]], ...] = (SendgridAdapter, MailgunAdapter)
 
 of_every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 
@@ -112,7 +113,7 @@ async def test_each_sees_a_mail_of_their_own(tmp_path: Path, kind: type[HttpMail
 
 @of_every_kind
 async def test_a_wrong_key_is_the_accounts_fault(tmp_path: Path, kind: type[HttpMailAdapter[Any]]) -> None:
-    secret = kind.secrets[-1]
+    secret = kind.secrets[0]
     async with at_simulator(kind, tmp_path, **{secret: "another"}) as (adapter, simulator):
         outcomes = await collect(adapter, HELLO, requests(["person"] * 3))
 
