@@ -1,7 +1,8 @@
 """Attachments of mails: read once for all messages of a process that name them, kept within a cap."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -15,6 +16,9 @@ LIMIT_BYTES: Final = 25 * 1024 * 1024
 """Of one message, as the contract has it (§13)."""
 
 KEPT_BYTES: Final = 64 * 1024 * 1024
+
+ROOM_BYTES: Final = 128 * 1024 * 1024
+"""What batches that are being sent may hold together: a claim may bring hundreds of messages, each with its files."""
 
 
 class AttachmentsRefused(Exception):  # named for what happened
@@ -32,22 +36,52 @@ class _Key(NamedTuple):
 class Attachments:
     """Contents by their hash: a file that was uploaded many times is held once."""
 
-    def __init__(self, engine: AsyncEngine, contents: FileContents, *, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        contents: FileContents,
+        *,
+        kept_bytes: int = KEPT_BYTES,
+        room_bytes: int = ROOM_BYTES,
+    ) -> None:
         self._engine = engine
         self._contents = contents
         self._most_bytes = kept_bytes
         self._kept: dict[_Key, bytes] = {}  # least recently used first
         self._kept_bytes = 0
         self._reading: dict[_Key, asyncio.Task[bytes | None]] = {}
+        self._room_bytes = room_bytes
+        self._has_more_room = asyncio.Event()
 
-    async def load(self, project_seq: int, data: Mapping[str, Any]) -> tuple[ContentFile, ...]:
-        """Raises AttachmentsRefused, and NotReachable where the storage does not answer."""
+    @asynccontextmanager
+    async def held(self, project_seq: int, data: Mapping[str, Any]) -> AsyncIterator[tuple[ContentFile, ...]]:
+        """What a message names, once there is room for it. Raises AttachmentsRefused, and NotReachable where the
+        storage does not answer.
+        """
+        named = await self._find(project_seq, data)
+        size = sum(file.size or 0 for file in named)
+        if size > LIMIT_BYTES:
+            raise AttachmentsRefused("the attachments are larger than 25 MB together")
+        await self._take_room(size)
+        try:
+            yield tuple([await self._load(project_seq, file) for file in named])
+        finally:
+            self._give_room_back(size)
+
+    async def _take_room(self, size: int) -> None:
+        while size > self._room_bytes:
+            self._has_more_room.clear()
+            await self._has_more_room.wait()
+        self._room_bytes -= size
+
+    def _give_room_back(self, size: int) -> None:
+        self._room_bytes += size
+        self._has_more_room.set()
+
+    async def _find(self, project_seq: int, data: Mapping[str, Any]) -> list[NamedFile]:
         pairs = [(named["bucketId"], named["fileId"]) for named in data.get("attachments") or ()]
         async with hot_transaction(self._engine) as connection:
-            named = await find_named_files(connection, project_seq, pairs)
-        if sum(file.size or 0 for file in named) > LIMIT_BYTES:
-            raise AttachmentsRefused("the attachments are larger than 25 MB together")
-        return tuple([await self._load(project_seq, file) for file in named])
+            return await find_named_files(connection, project_seq, pairs)
 
     async def _load(self, project_seq: int, file: NamedFile) -> ContentFile:
         content = await self._get(project_seq, file)

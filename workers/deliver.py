@@ -6,6 +6,7 @@ Safe to repeat: only recipients without an outcome are sent, and every write nam
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 
@@ -97,17 +98,19 @@ class Deliverer:
 
     async def _send_with_files(self, batch: OpenBatch) -> None:
         """As `_send_all`, once the files are here: no transaction is open, and other batches go on meanwhile."""
-        try:
-            async with asyncio.timeout(self._provider_timeout_seconds(batch.queue.kind)):
-                files = await self._attachments.load(batch.claimed.project_seq, batch.content.data)
-        except AttachmentsRefused as error:
-            await self._end_all(batch, Ended(DeliveryState.FAILED, str(error)))
-        except (NotReachable, TimeoutError) as error:
-            log.warning("attachments not readable", run=batch.claimed.run, reason=str(error) or "too slow")
-            await self._give_back(batch, after_seconds=FILES_RETRY_SECONDS)
-        else:
-            batch.content = replace(batch.content, files=files)
-            await self._send_all(batch)
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._provider_timeout_seconds(batch.queue.kind)):
+                    held = self._attachments.held(batch.claimed.project_seq, batch.content.data)
+                    files = await stack.enter_async_context(held)
+            except AttachmentsRefused as error:
+                await self._end_all(batch, Ended(DeliveryState.FAILED, str(error)))
+            except (NotReachable, TimeoutError) as error:
+                log.warning("attachments not readable", run=batch.claimed.run, reason=str(error) or "too slow")
+                await self._give_back(batch, after_seconds=FILES_RETRY_SECONDS)
+            else:
+                batch.content = replace(batch.content, files=files)
+                await self._send_all(batch)
 
     async def _send_all(self, batch: OpenBatch) -> None:
         assert batch.provider is not None

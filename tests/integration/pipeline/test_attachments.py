@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.errors import NotReachable
 from shared.files.contents import FileContents
 from shared.files.objects import open_object_store
+from shared.providers.contract import ContentFile
 from shared.settings import Settings
 from tests.integration.pipeline.conftest import Bench
 from tests.integration.pipeline.worker import Provider, working
@@ -54,6 +55,11 @@ class CountedContents(FileContents):
         return await super().read_whole(file_seq, chunks_total)
 
 
+async def load(bench: Bench, attachments: Attachments, data: dict[str, object]) -> tuple[ContentFile, ...]:
+    async with attachments.held(bench.factory.project_seq, data) as files:
+        return files
+
+
 @pytest.fixture
 def contents(bench: Bench) -> CountedContents:
     return CountedContents(bench.engine)
@@ -62,7 +68,7 @@ def contents(bench: Bench) -> CountedContents:
 async def test_files_come_in_the_order_in_which_they_are_named(bench: Bench, contents: CountedContents) -> None:
     store(bench, "long", b"one ", b"two")
     store(bench, "short", b"x")
-    files = await Attachments(bench.engine, contents).load(bench.factory.project_seq, named("short", "long"))
+    files = await load(bench, Attachments(bench.engine, contents), named("short", "long"))
     assert [(file.name, file.mime_type, file.content) for file in files] == [
         ("short.txt", "text/plain", b"x"),
         ("long.txt", "text/plain", b"one two"),
@@ -73,8 +79,8 @@ async def test_equal_files_are_read_once(bench: Bench, contents: CountedContents
     store(bench, "one", b"same")
     store(bench, "two", b"same")
     attachments = Attachments(bench.engine, contents)
-    first = await attachments.load(bench.factory.project_seq, named("one", "one"))
-    second = await attachments.load(bench.factory.project_seq, named("two"))
+    first = await load(bench, attachments, named("one", "one"))
+    second = await load(bench, attachments, named("two"))
     assert contents.reads == 1
     assert [file.name for file in (*first, *second)] == ["one.txt", "one.txt", "two.txt"]
     assert second[0].content is first[0].content
@@ -83,7 +89,7 @@ async def test_equal_files_are_read_once(bench: Bench, contents: CountedContents
 async def test_batches_that_ask_at_the_same_time_share_one_reading(bench: Bench, contents: CountedContents) -> None:
     store(bench, "one", b"same")
     attachments = Attachments(bench.engine, contents)
-    loads = [attachments.load(bench.factory.project_seq, named("one")) for _ in range(4)]
+    loads = [load(bench, attachments, named("one")) for _ in range(4)]
     loaded = await asyncio.gather(*loads)
     assert [file.content for (file,) in loaded] == [b"same"] * 4
     assert contents.reads == 1
@@ -94,12 +100,12 @@ async def test_no_more_is_kept_than_the_cap(bench: Bench, contents: CountedConte
         store(bench, name, name.encode() * 10)
     attachments = Attachments(bench.engine, contents, kept_bytes=20)
     for name in ("a", "b", "a", "c"):  # c takes the place of b, which was used before a
-        await attachments.load(bench.factory.project_seq, named(name))
+        await load(bench, attachments, named(name))
     assert contents.reads == 3
-    await attachments.load(bench.factory.project_seq, named("c"))
-    await attachments.load(bench.factory.project_seq, named("a"))
+    await load(bench, attachments, named("c"))
+    await load(bench, attachments, named("a"))
     assert contents.reads == 3
-    await attachments.load(bench.factory.project_seq, named("b"))
+    await load(bench, attachments, named("b"))
     assert contents.reads == 4
     assert sum(map(len, attachments._kept.values())) == attachments._kept_bytes == 20
 
@@ -107,16 +113,17 @@ async def test_no_more_is_kept_than_the_cap(bench: Bench, contents: CountedConte
 async def test_a_file_larger_than_the_cap_is_sent_and_not_kept(bench: Bench, contents: CountedContents) -> None:
     store(bench, "large", b"x" * 21)
     attachments = Attachments(bench.engine, contents, kept_bytes=20)
-    assert [file.content for file in await attachments.load(bench.factory.project_seq, named("large"))] == [b"x" * 21]
+    assert [file.content for file in await load(bench, attachments, named("large"))] == [b"x" * 21]
     assert attachments._kept == {}
 
 
 async def test_files_of_another_project_are_none_of_ours(bench: Bench, contents: CountedContents) -> None:
     store(bench, "one", b"same")
     attachments = Attachments(bench.engine, contents)
-    await attachments.load(bench.factory.project_seq, named("one"))
+    await load(bench, attachments, named("one"))
     with pytest.raises(AttachmentsRefused, match="docs:one is gone"):
-        await attachments.load(bench.factory.project_seq + 1, named("one"))
+        async with attachments.held(bench.factory.project_seq + 1, named("one")):
+            pass
 
 
 async def test_what_is_gone_or_too_large_is_refused(bench: Bench, contents: CountedContents) -> None:
@@ -124,9 +131,30 @@ async def test_what_is_gone_or_too_large_is_refused(bench: Bench, contents: Coun
     store(bench, "more", b"x", size=1)
     attachments = Attachments(bench.engine, contents)
     with pytest.raises(AttachmentsRefused, match="the attachment docs:gone is gone"):
-        await attachments.load(bench.factory.project_seq, named("more", "gone"))
+        await load(bench, attachments, named("more", "gone"))
     with pytest.raises(AttachmentsRefused, match="larger than 25 MB together"):
-        await attachments.load(bench.factory.project_seq, named("huge", "more"))
+        await load(bench, attachments, named("huge", "more"))
+
+
+async def test_batches_under_way_hold_no_more_than_there_is_room_for(bench: Bench, contents: CountedContents) -> None:
+    for name in "abc":
+        store(bench, name, name.encode() * 10)
+    attachments = Attachments(bench.engine, contents, kept_bytes=0, room_bytes=20)
+    project_seq = bench.factory.project_seq
+
+    async with attachments.held(project_seq, named("a")):
+        async with attachments.held(project_seq, named("b")):
+            third = asyncio.create_task(load(bench, attachments, named("c")))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1), attachments.held(project_seq, named("c")):
+                    pass
+            assert contents.reads == 2
+        assert [file.content for file in await third] == [b"c" * 10]
+    # whoever gave up or failed has left its room
+    with pytest.raises(AttachmentsRefused):
+        await load(bench, attachments, named("gone"))
+    async with asyncio.timeout(1), attachments.held(project_seq, named("a", "b")):
+        pass
 
 
 @pytest.fixture
@@ -144,9 +172,9 @@ async def test_a_storage_that_is_away_makes_nobody_give_up(bench: Bench, bucket:
 
     bucket.away = EVERYTHING
     with pytest.raises(NotReachable):
-        await attachments.load(bench.factory.project_seq, named("one"))
+        await load(bench, attachments, named("one"))
     bucket.away = frozenset()
-    assert [file.content for file in await attachments.load(bench.factory.project_seq, named("one"))] == [b"same"]
+    assert [file.content for file in await load(bench, attachments, named("one"))] == [b"same"]
 
 
 async def test_an_object_that_the_storage_lost_is_no_deleted_file(bench: Bench, bucket: Bucket) -> None:
