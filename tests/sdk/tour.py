@@ -63,13 +63,14 @@ class Tour:
         path.write_bytes(content)
         return {"make": ["InputFile", "fromPath", str(path), *([name] if self.sdk.name.startswith("node") else [])]}
 
-    def service_account(self) -> Any:
-        """A credential that the simulator's FCM knows."""
+    def account(self, provider: str) -> Any:
+        """A credential that the simulator knows."""
         path = self.installation.system.directory.path / "simulator" / "simulator.json"
-        return json.loads(path.read_text())["fcm_service_account"]
+        simulator = json.loads(path.read_text())
+        return simulator["fcm_service_account"] if provider == "fcm" else simulator["credentials"][provider]
 
     def captured(self, title: str) -> list[dict[str, Any]]:
-        """What the simulator accepted under this subject or title, a line for each recipient."""
+        """What the simulator accepted under this subject, title or text, a line for each recipient."""
         lines = (json.loads(line) for line in self.installation.record.read_text().splitlines())
         return [line for line in lines if line["title"] == title]
 

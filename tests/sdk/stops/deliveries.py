@@ -20,16 +20,15 @@ NOTE = b"Between the lines."
 
 def visit(tour: Tour) -> None:
     _configure(tour)
-    grace, linus = (_join(tour, name) for name in ("grace", "linus"))
-    everybody = Counter([*grace.values(), *linus.values()])
-    mails = Counter([grace["email"], linus["email"]])
-    pushes = everybody - mails
+    grace, linus = _join(tour, "grace", "+12065550110"), _join(tour, "linus", "+12065550111")
+    by_mail, by_push, by_text = (Counter([grace[channel], linus[channel]]) for channel in ("email", "push", "sms"))
 
     sent = {
-        _send_mail(tour): mails,
+        _send_mail(tour): by_mail,
         _send_draft(tour): Counter([grace["email"]]),
-        _send_push(tour): pushes,
+        _send_push(tour): by_push,
         _send_later(tour): Counter([linus["push"]]),
+        _send_text(tour): by_text,
     }
 
     for message_id, recipients in sent.items():
@@ -51,33 +50,27 @@ def await_end(fetch: Callable[[], Any]) -> Any:
 
 def _configure(tour: Tour) -> None:
     messaging, storage = tour.owner.messaging, tour.owner.storage
-    account = tour.service_account()
-    messaging("createFcmProvider", providerId="fcm", name="Push", serviceAccountJSON=account, enabled=True)
-    sender = {"host": "mail.example.com", "fromEmail": "news@example.com"}
-    messaging("createSmtpProvider", providerId="smtp", name="Mail", enabled=True, **sender)
+    configure = partial(messaging, name="Account", enabled=True)
+    configure("createFcmProvider", providerId="fcm", serviceAccountJSON=tour.account("fcm"))
+    configure("createSmtpProvider", providerId="smtp", host="mail.example.com", fromEmail="news@example.com")
+    configure("createTwilioProvider", providerId="twilio", **tour.account("twilio"), **{"from": "+12065550100"})
     messaging("createTopic", topicId="news", name="News", subscribe=[make("Role", "users")])
     storage("createBucket", bucketId="files", name="Files")
     storage("createFile", bucketId="files", fileId="logo", file=tour.file("logo.png", PNG))
     storage("createFile", bucketId="files", fileId="note", file=tour.file("note.txt", NOTE))
 
 
-def _join(tour: Tour, name: str) -> dict[str, str]:
-    """A user with two targets who subscribes with both: with a session, then with a JWT. Identifiers by channel."""
-    users, identifiers = tour.owner.users, {"email": tour.address(name), "push": f"{tour.project_id}-{name}"}
-    email = users("create", userId=name, email=identifiers["email"])["targets"][0]
-    push = users(
-        "createTarget",
-        userId=name,
-        targetId=f"{name}-phone",
-        providerType="push",
-        identifier=identifiers["push"],
-        providerId="fcm",
-    )
-    session = users("createSession", userId=name)["secret"]
-    token = users("createJWT", userId=name)["jwt"]
-    for caller, target in ((tour.principal(session=session), email), (tour.principal(jwt=token), push)):
+def _join(tour: Tour, name: str, phone: str) -> dict[str, str]:
+    """A user subscribes with three targets: by the key, with a session and with a JWT. Identifiers by channel."""
+    users, token = tour.owner.users, f"{tour.project_id}-{name}"
+    email, text = users("create", userId=name, email=tour.address(name), phone=phone)["targets"]
+    named = {"userId": name, "targetId": f"{name}-phone", "identifier": token, "providerId": "fcm"}
+    push = users("createTarget", **named, providerType="push")
+    by_session = tour.principal(session=users("createSession", userId=name)["secret"])
+    by_token = tour.principal(jwt=users("createJWT", userId=name)["jwt"])
+    for caller, target in ((tour.owner, text), (by_session, email), (by_token, push)):
         caller.messaging("createSubscriber", topicId="news", subscriberId=UNIQUE, targetId=target["$id"])
-    return identifiers
+    return {target["providerType"]: target["identifier"] for target in (email, text, push)}
 
 
 def _send_mail(tour: Tour) -> str:
@@ -132,8 +125,14 @@ def _send_later(tour: Tour) -> str:
     return str(push["$id"])
 
 
+def _send_text(tour: Tour) -> str:
+    named = f"{tour.project_id}-text"
+    assert tour.owner.messaging("createSms", messageId=named, content=named, topics=["news"])["status"] == "processing"
+    return named
+
+
 def _check_content(tour: Tour) -> None:
-    """Ids are titles here."""
+    """What a message is called is its subject, title or text too."""
     push, mail = (tour.captured(f"{tour.project_id}-{name}")[0] for name in ("push", "mail"))
     assert push["payload"]["data"] == {"article": "7"}
     assert "note.txt" in mail["raw"]

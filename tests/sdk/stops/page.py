@@ -50,8 +50,7 @@ def visit(tour: Tour) -> None:
 
 def _prepare(tour: Tour) -> None:
     """What the page's owner has made ready with a key."""
-    account = tour.service_account()
-    fcm = {"providerId": "fcm", "name": "Push", "serviceAccountJSON": account, "enabled": True}
+    fcm = {"providerId": "fcm", "name": "Push", "serviceAccountJSON": tour.account("fcm"), "enabled": True}
     _as_owner(tour, "POST", "/messaging/providers/fcm", fcm)
     _as_owner(tour, "POST", "/messaging/topics", {"topicId": "news", "name": "News", "subscribe": ["users"]})
     _as_owner(tour, "POST", "/databases", {"databaseId": "main", "name": "Main"})
