@@ -12,7 +12,7 @@ from rich.console import Console
 
 from shared.cli.stop_signals import StopRequested, StopSignals
 from shared.errors import TidingsError
-from tests.benchmarks import accepting, end_to_end, questions, worker_memory
+from tests.benchmarks import accepting, end_to_end, listing, questions, worker_memory
 from tests.benchmarks.figures import NotMeasured, Section, WrongResult
 from tests.benchmarks.installation import Installation, install
 from tests.benchmarks.options import FULL, QUICK, Options
@@ -35,6 +35,7 @@ def benchmarks(servers: Servers, options: Options) -> Benchmarks:
     return {
         "delivering": lambda: end_to_end.measure(servers, options),
         "accepting": lambda: accepting.measure(servers, options),
+        "listing": lambda: listing.measure(servers, options),
         "memory": lambda: worker_memory.measure(servers, options, large_installation()),
         "questions": lambda: questions.measure(options, large_installation()),
     }
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure Tidings beside two peers.")
-    names = ("delivering", "accepting", "memory", "questions")
+    names = ("delivering", "accepting", "listing", "memory", "questions")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything runs, measures nothing")
     parser.add_argument("--only", action="append", choices=names, help="this benchmark only; may be repeated")
     parser.add_argument("--runs", type=int, help="runs per figure")

@@ -14,6 +14,7 @@ class Sizes:
     small_audience: int  # the two audiences whose memory is compared
     large_audience: int
     claims: int
+    listed: int  # messages of which 25 are shown
 
 
 FULL = Sizes(
@@ -25,6 +26,7 @@ FULL = Sizes(
     small_audience=20_000,
     large_audience=1_000_000,
     claims=1_000,
+    listed=1_000_000,
 )
 
 QUICK = Sizes(
@@ -36,6 +38,7 @@ QUICK = Sizes(
     small_audience=1_000,
     large_audience=20_000,
     claims=100,
+    listed=20_000,
 )
 
 
