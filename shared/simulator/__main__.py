@@ -58,6 +58,7 @@ def _parser(directory: Path) -> argparse.ArgumentParser:
         ("smtp", 2525, "SMTP with STARTTLS"),
         ("smtps", 2465, "SMTP in TLS from the first byte"),
         ("fcm", 9443, "FCM and its token endpoint, HTTPS"),
+        ("apns", 9444, "APNs, HTTP/2 only"),
         ("https", 8443, "the other providers, HTTPS"),
         ("http", 8025, "the inbox page and its HTTP API"),
     ):

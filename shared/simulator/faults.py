@@ -27,6 +27,7 @@ class Fate(StrEnum):
     SLOW = "slow"  # accepted; the reply trickles
     DROPPED = "dropped"  # accepted; the stream or connection is reset before the reply
     SILENT = "silent"  # swallowed: neither accepted nor ever answered
+    REFUSED_STREAM = "refused_stream"  # HTTP/2 says that the request was not acted on
     THROTTLED = "throttled"  # too many for this recipient; accepted later
     TRANSIENT = "transient"  # refused for now, accepted the next time
     OVER_LIMIT = "over_limit"  # the account sends faster than the profile's limit
@@ -253,7 +254,11 @@ def _pattern_of(words: tuple[MagicWord, ...]) -> re.Pattern[str] | None:
 
 
 def _manner_of(profile: FaultProfile, fate: Fate) -> Manner:
-    endings = {Fate.DROPPED: Ending.RESET, Fate.SILENT: Ending.SILENCE}
+    endings = {
+        Fate.DROPPED: Ending.RESET,
+        Fate.SILENT: Ending.SILENCE,
+        Fate.REFUSED_STREAM: Ending.REFUSAL,
+    }
     trickle = profile.slow_seconds if fate is Fate.SLOW else 0.0
     manner = Manner(profile.latency_ms / 1000, endings.get(fate, Ending.ANSWER), trickle)
     return PROMPT if manner == PROMPT else manner

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 from pydantic import Field
 
 from shared.simulator import contents
-from shared.simulator.faults import TAKEN, Fate, FaultPlan, FaultProfile, MagicWord, retry_after
+from shared.simulator.faults import TAKEN, Fate, FaultPlan, FaultProfile, MagicWord, Rate, retry_after
 from shared.simulator.fcm_message import ADDRESSES, Violation, get, violations_of
 from shared.simulator.record import Capture, Record
 from shared.simulator.service_accounts import GrantRefused, ServiceAccounts
@@ -36,7 +36,14 @@ ErrorStatus = Literal[500, 502, 503]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FcmProfile(FaultProfile):
+    """`foreign_rate` 1 is what an account of the wrong project meets."""
+
     server_error_statuses: Annotated[tuple[ErrorStatus, ...], Field(min_length=1)] = (500, 503)
+    foreign_rate: Rate = 0.0
+
+    def ladder(self) -> tuple[tuple[Fate, float], ...]:
+        # super() knows no class whose slots a decorator made
+        return (*FaultProfile.ladder(self), (Fate.FOREIGN_ADDRESS, self.foreign_rate))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import ConfigurationError
+from shared.simulator.apns import Apns
 from shared.simulator.certificates import LOOPBACK_NAMES, ensure_certificates, server_context, write_private
 from shared.simulator.faults import Faults
 from shared.simulator.fcm import Fcm
@@ -25,7 +26,7 @@ from shared.simulator.service_accounts import ServiceAccounts
 from shared.simulator.smtp import Smtp
 from shared.simulator.textmagic import Textmagic
 from shared.simulator.twilio import Twilio
-from shared.simulator.wire.http import HttpServer
+from shared.simulator.wire.http import Http2Server, HttpServer
 from shared.simulator.wire.listener import Listener
 from shared.simulator.wire.smtp import SmtpServer
 
@@ -45,6 +46,7 @@ class Ports:
     smtp: int = 0
     smtps: int = 0
     fcm: int = 0
+    apns: int = 0
     https: int = 0
     http: int = 0
 
@@ -61,7 +63,11 @@ class Simulator:
         self._advertised = advertised
         smtp, fcm = Smtp(self.record), Fcm(self.record, self._accounts)
         keyring = Keyring(directory / "accounts.key")
-        self.http_providers = {facts.name: facts(self.record, keyring) for facts in HTTP_PROVIDERS}
+        shared_port = [facts(self.record, keyring) for facts in HTTP_PROVIDERS]
+        self.apns = Apns(self.record, keyring)
+        self.http_providers: Mapping[str, HttpProvider] = {
+            provider.name: provider for provider in (*shared_port, self.apns)
+        }
         plans = [provider.plan for provider in self.http_providers.values()]
         self.faults = Faults([smtp.plan, fcm.sending, fcm.granting, *plans])
         ensure_certificates(directory, tuple(dict.fromkeys((*LOOPBACK_NAMES, advertised))))
@@ -70,9 +76,9 @@ class Simulator:
         self._smtp = SmtpServer(smtp, mail_tls, before_write=flush)
         self._smtps = SmtpServer(smtp, mail_tls, before_write=flush)
         self._fcm = HttpServer(fcm, before_write=flush)
-        self._https = HttpServer(
-            Reception(tuple(self.http_providers.values())), before_write=flush, largest_body_bytes=LARGEST_CALL_BYTES
-        )
+        self._apns_tls = server_context(directory, protocols=("h2",))
+        self._apns = Http2Server(self.apns.connection, before_write=flush, terms=self.apns.terms)
+        self._https = HttpServer(Reception(shared_port), before_write=flush, largest_body_bytes=LARGEST_CALL_BYTES)
         self._http = HttpServer(
             Inbox(self.record, self.faults, self._accounts, self.http_providers), before_write=flush
         )
@@ -120,6 +126,10 @@ class Simulator:
         return f"https://{self._address(self._fcm)}"
 
     @property
+    def apns_endpoint(self) -> str:
+        return f"https://{self._address(self._apns)}"
+
+    @property
     def https_endpoint(self) -> str:
         """Of all providers but SMTP, FCM and APNs."""
         return f"https://{self._address(self._https)}"
@@ -139,6 +149,7 @@ class Simulator:
             "fcm": self.fcm_endpoint,
             "http": self.http_endpoint,
             **dict.fromkeys(self.http_providers, self.https_endpoint),
+            "apns": self.apns_endpoint,
             "credentials": {name: provider.credentials() for name, provider in self.http_providers.items()},
             "receipts_secrets": {name: provider.receipts_secret for name, provider in self.http_providers.items()},
             "ca_file": str(self.ca_file.resolve()),
@@ -152,11 +163,12 @@ class Simulator:
             provider.courier = courier
 
     def _listeners(self) -> tuple[Listener, ...]:
-        return self._http, self._smtp, self._smtps, self._fcm, self._https
+        return self._http, self._smtp, self._smtps, self._fcm, self._apns, self._https
 
     async def _listen(self, ports: Ports) -> None:
         await self._fcm.start(self._host, ports.fcm, tls=self._tls)
         self._accounts.token_uri = f"{self.fcm_endpoint}/token"
+        await self._apns.start(self._host, ports.apns, tls=self._apns_tls)
         await self._https.start(self._host, ports.https, tls=self._tls)
         await self._smtp.start(self._host, ports.smtp)
         await self._smtps.start(self._host, ports.smtps, implicit_tls=True)

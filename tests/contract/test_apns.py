@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import h2.errors
@@ -13,8 +14,10 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.domain.outcome import Accepted, AccountFault, DeadAddress, Outcome, Refused, Retry, Unknown
-from shared.providers.contract import Account
-from shared.providers.push.apns import PRODUCTION, SANDBOX
+from shared.providers.contract import Account, SendRequest
+from shared.providers.curl import CurlTransport
+from shared.providers.push.apns import PRODUCTION, SANDBOX, ApnsAdapter
+from shared.simulator.simulator import Simulator
 from tests.contract.apns_wire import NOON, ApnsWire, error, running_wire, token_of
 from tests.contract.certificates import Certificates
 from tests.contract.http2_server import Answer as HttpAnswer
@@ -169,8 +172,17 @@ async def test_the_token_changes_every_forty_minutes(wire: ApnsWire) -> None:
         claims = jwt.decode(token_of(wire.server.received[-1]), options={"verify_signature": False})
         ages.append(wire.now - claims["iat"])
 
-    assert all(0 < age < 45 * 60 for age in ages)
+    assert all(0 < age < 56 * 60 for age in ages)
     assert len({token_of(request) for request in wire.server.received}) == 6
+
+
+async def test_a_token_first_used_late_in_its_period_is_used_for_twenty_minutes(wire: ApnsWire) -> None:
+    for minute in (38, 42, 54, 59):
+        wire.now = NOON + minute * 60
+        await wire.send(wire.requests(1))
+
+    tokens = [token_of(request) for request in wire.server.received]
+    assert tokens[0] == tokens[1] == tokens[2] != tokens[3]
 
 
 async def test_a_token_that_ends_within_a_batch_is_renewed_once(wire: ApnsWire) -> None:
@@ -267,3 +279,28 @@ async def test_works_in_a_workers_event_loop(
             assert [number for number, outcome in enumerate(outcomes) if not isinstance(outcome, Accepted)] == [7]
 
     await asyncio.to_thread(uvloop.run, story())
+
+
+# The simulator
+
+
+async def test_delivers_to_the_simulator(tmp_path: Path) -> None:
+    """300 of them: it ends the connection of whoever sends a second before the first was taken."""
+    content = replace(ApnsWire.content, data={**ApnsWire.content.data, "badge": 3, "data": {"order": 7}})
+    async with Simulator.running(tmp_path) as simulator:
+        transport = CurlTransport(timeout_seconds=5, ca_file=simulator.ca_file)
+        account = Account(1, 1, simulator.apns.credentials())
+        adapter = ApnsAdapter(account, transport=transport, endpoint=simulator.apns_endpoint)
+        requests = [SendRequest(f"7-{number}", f"{number:064x}") for number in range(300)]
+        dead = SendRequest("7-300", "a5550190")
+
+        outcomes = await collect(adapter, content, [*requests, dead])
+
+        assert {type(outcome) for outcome in outcomes[:300]} == {Accepted}
+        assert isinstance(outcomes[300], DeadAddress)
+        tally = simulator.record.tallies["apns"]
+        assert (tally.recipients, tally.copies, tally.outcomes) == (300, 0, {"accepted": 300, "dead_address": 1})
+        line = simulator.record.read(1)
+        assert line is not None
+        assert (line["title"], line["delivery"], line["payload"]["order"]) == ("Hello", "7-0", 7)
+        await transport.aclose()

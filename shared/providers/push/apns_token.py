@@ -23,6 +23,10 @@ PERIOD_SECONDS: Final = 40 * 60
 SHORT_PERIOD_SECONDS: Final = 20 * 60
 """For a machine whose clock is slow: its tokens look older to Apple than they are here."""
 
+SHORTEST_USE_SECONDS: Final = 20 * 60
+LONGEST_AGE_SECONDS: Final = 55 * 60
+"""Who starts late in a period keeps its token beyond the end, so that Apple sees no other one within 20 minutes."""
+
 HEAD_START_SECONDS: Final = 60
 """A period's token is used from then on, so that no clock but one faster than that sees it issued in the future."""
 
@@ -37,18 +41,23 @@ class ProviderToken:
         self._now = now
         self._period = PERIOD_SECONDS
         self._issued_at = 0
+        self._used_since = 0.0
         self._token = ""
 
     def current(self) -> str:
         """Raises CredentialsRefused."""
-        issued_at = int((self._now() - HEAD_START_SECONDS) // self._period) * self._period
-        if issued_at != self._issued_at:
-            self._token, self._issued_at = _sign(self._account, issued_at), issued_at
+        now = self._now()
+        issued_at = int((now - HEAD_START_SECONDS) // self._period) * self._period
+        if issued_at != self._issued_at and not self._may_keep(now):
+            self._token, self._issued_at, self._used_since = _sign(self._account, issued_at), issued_at, now
         return self._token
+
+    def _may_keep(self, now: float) -> bool:
+        return now - self._used_since < SHORTEST_USE_SECONDS and now - self._issued_at < LONGEST_AGE_SECONDS
 
     def younger_than(self, stale: str) -> str:
         """Apple calls `stale` expired. Raises CredentialsRefused where it is too young for that."""
-        self._period = SHORT_PERIOD_SECONDS
+        self._period, self._used_since = SHORT_PERIOD_SECONDS, 0.0
         token = self.current()
         if token == stale:
             raise CredentialsRefused("APNs calls a token of the last minutes expired: is this machine's clock right?")

@@ -33,6 +33,9 @@ class Reply:
     content_type: bytes = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()  # names in lower case
     manner: Manner = PROMPT
+    # of HTTP/2
+    streams: int | None = None  # from now on the connection takes so many at once
+    goodbye: bytes | None = None  # why the connection takes no more streams after this one
 
 
 class Application(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from shared.simulator.wire.exchange import LARGEST_BODY_BYTES, Application
 from shared.simulator.wire.http1 import Http1Connection
-from shared.simulator.wire.http2 import Http2Connection
+from shared.simulator.wire.http2 import Http2Connection, StreamTerms
 from shared.simulator.wire.listener import Listener
 
 
@@ -51,3 +51,29 @@ class _Negotiation(asyncio.Protocol):
         protocol = self._server.protocol_for(session.selected_alpn_protocol())
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
+
+
+class Http2Server(Listener):
+    """HTTP/2 alone, each connection with an application of its own that knows what went over it before.
+
+    Who speaks anything else than HTTP/2 is cut off; who negotiated nothing is given the benefit of the doubt.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Application],
+        *,
+        before_write: Callable[[], None],
+        terms: Callable[[], StreamTerms],
+    ) -> None:
+        """`connect` and `terms` are asked for each connection."""
+        super().__init__()
+        self._connect = connect
+        self._before_write = before_write
+        self._terms = terms
+
+    async def start(self, host: str, port: int, *, tls: ssl.SSLContext) -> None:
+        await self.listen(self._http2, host, port, tls=tls)
+
+    def _http2(self) -> Http2Connection:
+        return Http2Connection(self._connect(), self, self._before_write, LARGEST_BODY_BYTES, self._terms())

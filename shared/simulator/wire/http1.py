@@ -109,7 +109,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _finish(self, reply: Reply, *, keep_alive: bool) -> None:
         match reply.manner.ending:
-            case Ending.RESET:
+            case Ending.RESET | Ending.REFUSAL:
                 self._before_write()
                 reset(self._transport)
             case Ending.SILENCE:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from h2.config import H2Configuration
@@ -20,14 +20,24 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
 
 from shared.simulator.wire.exchange import Application, Reply, to_request, too_large
 from shared.simulator.wire.listener import Listener
-from shared.simulator.wire.manner import Ending, cut_for_trickle
+from shared.simulator.wire.manner import PROMPT, Ending, cut_for_trickle
 
 MAX_CONCURRENT_STREAMS = 100
 CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
 """Room for the bodies of all streams, so that a connection is never held up by one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTerms:
+    """For a server that counts streams for itself: beyond the limit it ends the connection, in its own words."""
+
+    first: int  # until a reply names another number
+    header_list_bytes: int
+    on_violation: bytes  # what the GOAWAY says
 
 
 @dataclass(slots=True)
@@ -41,8 +51,14 @@ class _Stream:
 
 class Http2Connection(asyncio.Protocol):
     def __init__(
-        self, application: Application, listener: Listener, before_write: Callable[[], None], largest_body_bytes: int
+        self,
+        application: Application,
+        listener: Listener,
+        before_write: Callable[[], None],
+        largest_body_bytes: int,
+        terms: StreamTerms | None = None,
     ) -> None:
+        """Without `terms` h2 guards the limit of a hundred streams."""
         self._application = application
         self._listener = listener
         self._before_write = before_write
@@ -57,9 +73,10 @@ class Http2Connection(asyncio.Protocol):
                 normalize_outbound_headers=False,
             )
         )
-        self._h2.local_settings = Settings(
-            client=False, initial_values={SettingCodes.MAX_CONCURRENT_STREAMS: MAX_CONCURRENT_STREAMS}
-        )
+        self._terms = terms
+        self._most_streams = terms.first if terms else MAX_CONCURRENT_STREAMS
+        self._last_taken = 0  # the number of the last stream that was taken on
+        self._is_leaving = False  # said so with GOAWAY
         self._streams: dict[int, _Stream] = {}  # those not answered yet
         self._flush_is_due = False
 
@@ -68,9 +85,19 @@ class Http2Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but class
         self._listener.opened(self)
-        self._h2.initiate_connection()
+        self._introduce()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES)
         self._flush()
+
+    def _introduce(self) -> None:
+        """Announce the settings. Where the count of streams is ours, h2 does not enforce what it announces."""
+        announced = {SettingCodes.MAX_CONCURRENT_STREAMS: self._most_streams}
+        if self._terms:
+            announced[SettingCodes.MAX_HEADER_LIST_SIZE] = self._terms.header_list_bytes
+        self._h2.local_settings = Settings(client=False, initial_values=announced)
+        self._h2.initiate_connection()
+        if self._terms:
+            self._h2.local_settings = Settings(client=False)
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._streams.clear()  # late replies find no stream and go nowhere
@@ -112,13 +139,22 @@ class Http2Connection(asyncio.Protocol):
         data = self._h2.data_to_send()
         if data:
             self._transport.write(data)
+        if self._is_leaving and not self._streams:
+            self._transport.close()
+
+    def _leave(self, reason: bytes, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
+        """Say goodbye: what was taken on is answered, nothing else is. h2's own GOAWAY would not let us answer."""
+        self._flush()
+        frame = GoAwayFrame(0, last_stream_id=self._last_taken, error_code=code, additional_data=reason)
+        self._transport.write(frame.serialize())
+        self._is_leaving = True
 
     # h2's side
 
     def _take(self, event: Event) -> None:
         match event:
             case RequestReceived():
-                self._streams[event.stream_id] = _Stream(dict(event.headers))
+                self._take_on(event)
             case DataReceived():
                 self._take_body(event)
             case StreamEnded():
@@ -129,6 +165,13 @@ class Http2Connection(asyncio.Protocol):
                 self._send_held_back()
             case ConnectionTerminated():
                 self._transport.close()
+
+    def _take_on(self, event: RequestReceived) -> None:
+        if self._terms and len(self._streams) >= self._most_streams and not self._is_leaving:
+            self._leave(self._terms.on_violation, ErrorCodes.REFUSED_STREAM)
+        if not self._is_leaving:
+            self._streams[event.stream_id] = _Stream(dict(event.headers))
+            self._last_taken = event.stream_id
 
     def _take_body(self, event: DataReceived) -> None:
         self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -147,6 +190,8 @@ class Http2Connection(asyncio.Protocol):
             if stream.body_bytes > self._largest_body_bytes
             else self._reply_to(stream)
         )
+        if reply.goodbye is not None and not self._is_leaving:
+            self._leave(reply.goodbye)
         if reply.manner.delay_seconds:
             self._loop.call_later(reply.manner.delay_seconds, self._finish, stream_id, reply)
         else:
@@ -161,6 +206,13 @@ class Http2Connection(asyncio.Protocol):
         if stream_id not in self._streams:
             return  # the client gave it up, or went away
         match reply.manner.ending:
+            case Ending.ANSWER if reply.manner.trickle_seconds and not reply.body:  # nothing to trickle
+                late = replace(reply, manner=PROMPT)
+                self._loop.call_later(reply.manner.trickle_seconds, self._finish, stream_id, late)
+            case Ending.ANSWER if not reply.body:
+                del self._streams[stream_id]
+                self._change_limit(reply)
+                self._h2.send_headers(stream_id, [(b":status", b"%d" % reply.status), *reply.headers], end_stream=True)
             case Ending.ANSWER:
                 self._send_headers(stream_id, reply)
                 if reply.manner.trickle_seconds:
@@ -170,11 +222,20 @@ class Http2Connection(asyncio.Protocol):
             case Ending.RESET:
                 del self._streams[stream_id]
                 self._h2.reset_stream(stream_id, ErrorCodes.INTERNAL_ERROR)
+            case Ending.REFUSAL:
+                del self._streams[stream_id]
+                self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             case Ending.SILENCE:
                 return  # the stream stays open until the client resets it
         self._flush_soon()
 
+    def _change_limit(self, reply: Reply) -> None:
+        if reply.streams is not None and reply.streams != self._most_streams:
+            self._most_streams = reply.streams
+            self._h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: reply.streams})
+
     def _send_headers(self, stream_id: int, reply: Reply) -> None:
+        self._change_limit(reply)
         headers = [
             (b":status", b"%d" % reply.status),
             (b"content-type", reply.content_type),

@@ -10,6 +10,7 @@ from enum import StrEnum
 class Ending(StrEnum):
     ANSWER = "answer"  # the reply is sent
     RESET = "reset"  # the stream (HTTP/2) or the connection is reset instead
+    REFUSAL = "refusal"  # the same, and HTTP/2 says that the request was not acted on
     SILENCE = "silence"  # nothing is sent and nothing is closed: the client has to give up
 
 

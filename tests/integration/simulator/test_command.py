@@ -14,7 +14,9 @@ from typing import Any
 from tests.integration.simulator.clients import FcmClient, http
 
 START_SECONDS = 20
-FREE_PORTS = ("--smtp-port", "0", "--smtps-port", "0", "--fcm-port", "0", "--http-port", "0")
+FREE_PORTS = tuple(
+    word for name in ("smtp", "smtps", "fcm", "apns", "https", "http") for word in (f"--{name}-port", "0")
+)
 
 
 def command(directory: Path, *arguments: str) -> list[str]:
