@@ -5,7 +5,7 @@ import time
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.kernel import send_body, send_error
+from api.kernel import NO_CONTENT_HEADER, send_body, send_error
 from api.origins import cors_headers
 from shared.ids import new_public_id
 from shared.metrics import API_SECONDS
@@ -25,13 +25,14 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # a copy: the server, by its own, leaves out the body of the answer
         exchange = _Exchange(scope, send, self._settings)
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
-        if len(scope["path"]) > 1:
-            scope["path"] = scope["path"].rstrip("/")  # both spellings answer, without a redirect (contract §1.6)
+        scope["path"] = scope["path"].rstrip("/") or "/"  # both spellings answer, without a redirect (contract §1.6)
         try:
             if scope["method"] == "OPTIONS":
-                await send_body(exchange.send, 204, [], b"")
+                await send_body(exchange.send, 204, [NO_CONTENT_HEADER], b"")
             else:
                 await self._app(scope, receive, exchange.send)
         except Exception:
@@ -74,6 +75,7 @@ class _Exchange:
             (b"x-request-id", self.request_id.encode()),
             (b"x-debug-speed", f"{time.perf_counter() - self._started:.6f}".encode()),
             (b"x-debug-fallback", b"false" if has_session else b"true"),
+            (b"vary", b"Origin"),  # also where none was sent: a cache must not give that answer to a page
         ]
         if origin := received.get(b"origin"):
             headers += cors_headers(origin.decode("latin-1"), self._settings)

@@ -51,5 +51,4 @@ def cors_headers(origin: str, settings: Settings) -> list[tuple[bytes, bytes]]:
         (b"access-control-allow-methods", _METHODS.encode()),
         (b"access-control-allow-headers", _REQUEST_HEADERS.encode()),
         (b"access-control-expose-headers", _EXPOSED_HEADERS.encode()),
-        (b"vary", b"Origin"),
     ]

@@ -43,7 +43,7 @@ def within_limit(receive: Receive, limit: int) -> Receive:
 
 async def read_body(request: Request) -> dict[str, object]:
     """The parameters in a body. `[]`, `{}` and no body at all are the same (contract §1.4)."""
-    if request.headers.get("content-type", "").startswith(_FORM_TYPES):
+    if request.headers.get("content-type", "").lower().startswith(_FORM_TYPES):
         return fields_of(await receive_form(request))
     raw = await request.body()
     if not raw:

@@ -38,8 +38,8 @@ def changes() -> list[str]:
     checked_in, served = CHECKED_IN.read_text(), written(served_document())
     if checked_in == served:
         return []
-    lines = [text.splitlines(keepends=True) for text in (checked_in, served)]
-    return list(difflib.unified_diff(*lines, "checked in", "served"))
+    old, new = checked_in.splitlines(keepends=True), served.splitlines(keepends=True)
+    return list(difflib.unified_diff(old, new, "checked in", "served"))
 
 
 def main(arguments: list[str]) -> int:

@@ -1,7 +1,5 @@
 """Contract §3: who may call, and what is said first when several things are wrong."""
 
-from typing import Any
-
 import pytest
 import requests
 
@@ -11,6 +9,7 @@ from api.principals import USER_SCOPES
 from shared.domain.api_key import SCOPES, hash_secret
 from shared.settings import Settings
 from tests.integration.api.conftest import Caller, RunningApi, make_caller, run_api
+from tests.integration.api.logins import log_in
 from tests.processes import wait_until
 
 TOPICS = "/messaging/topics"
@@ -40,20 +39,20 @@ def add_key(caller: Caller, secret: str, scopes: list[str], *, expires: str | No
         ({"X-Appwrite-Project": "a/b"}, (404, "project_not_found")),
     ],
 )
-def test_principals(caller: Caller, headers: dict[str, str | None], expected: tuple[int, str]) -> None:
+def test_3_2_principals(caller: Caller, headers: dict[str, str | None], expected: tuple[int, str]) -> None:
     assert caller.get(TOPICS, headers=headers).refusal == expected
 
 
-def test_the_project_may_stand_in_the_query(caller: Caller) -> None:
+def test_2_the_project_may_stand_in_the_query(caller: Caller) -> None:
     answer = caller.get(TOPICS, params={"project": caller.project_id}, headers={"X-Appwrite-Project": None})
     assert answer.status == 200
 
 
-def test_a_key_of_another_project_is_unknown(caller: Caller, stranger: Caller) -> None:
+def test_3_2_a_key_of_another_project_is_unknown(caller: Caller, stranger: Caller) -> None:
     assert caller.get(TOPICS, headers={"X-Appwrite-Key": stranger.key}).refusal == (401, "user_unauthorized")
 
 
-def test_a_key_needs_the_scope(caller: Caller) -> None:
+def test_3_2_a_key_needs_the_scope(caller: Caller) -> None:
     add_key(caller, "readonly", ["topics.read", "a.scope.nobody.knows"])
     assert caller.get(TOPICS, headers={"X-Appwrite-Key": "readonly"}).status == 200
     answer = caller.post(TOPICS, {"topicId": "a", "name": "A"}, headers={"X-Appwrite-Key": "readonly"})
@@ -61,23 +60,23 @@ def test_a_key_needs_the_scope(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("scope", ["targets.read", "users.read"])
-def test_user_targets_take_either_scope(caller: Caller, scope: str) -> None:
+def test_3_3_user_targets_take_either_scope(caller: Caller, scope: str) -> None:
     caller.create_user("ada")
     add_key(caller, f"key{scope}", [scope])
     assert caller.get("/users/ada/targets", headers={"X-Appwrite-Key": f"key{scope}"}).status == 200
 
 
-def test_every_key_may_ask_for_health(caller: Caller) -> None:
+def test_3_3_every_key_may_ask_for_health(caller: Caller) -> None:
     add_key(caller, "scopeless", [])
     assert caller.get("/health", headers={"X-Appwrite-Key": "scopeless"}).status == 200
 
 
-def test_an_expired_key(caller: Caller) -> None:
+def test_3_2_an_expired_key(caller: Caller) -> None:
     add_key(caller, "expired", ["topics.read"], expires="-1 second")
     assert caller.get(TOPICS, headers={"X-Appwrite-Key": "expired"}).refusal == (401, "project_key_expired")
 
 
-def test_a_key_that_has_not_expired_yet(caller: Caller) -> None:
+def test_3_2_a_key_that_has_not_expired_yet(caller: Caller) -> None:
     add_key(caller, "expiring", ["topics.read"], expires="1 hour")
     assert caller.get(TOPICS, headers={"X-Appwrite-Key": "expiring"}).status == 200
 
@@ -119,97 +118,44 @@ BAD_ORIGIN = {"Origin": "https://evil.example.org", "X-Appwrite-Project": "missi
         (TOPICS, {}, "general_argument_invalid"),
     ],
 )
-def test_order_of_checks(caller: Caller, path: str, headers: dict[str, str | None], expected: str) -> None:
+def test_3_1_order_of_checks(caller: Caller, path: str, headers: dict[str, str | None], expected: str) -> None:
     assert caller.post(path, {"topicId": "§"}, headers=headers).type == expected
 
 
-def test_an_unknown_method_of_a_known_path_is_an_unknown_route(caller: Caller) -> None:
+def test_3_1_the_rate_limit_comes_before_validation(caller: Caller) -> None:
+    nobody = {"X-Appwrite-Key": None}
+    refusals = [caller.post("/account", {}, headers=nobody).refusal for _ in range(11)]
+    assert refusals == [*[(400, "general_argument_invalid")] * 10, (429, "general_rate_limit_exceeded")]
+
+
+def test_3_1_a_blocked_user_is_told_so_before_validation(caller: Caller) -> None:
+    user = log_in(caller, "bob")
+    caller.rows("UPDATE users SET is_enabled = false WHERE project_seq = %(project)s RETURNING 1")
+    assert user.post(f"{TOPICS}/any/subscribers", {}).refusal == (403, "user_blocked")
+
+
+def test_3_1_an_unknown_method_of_a_known_path_is_an_unknown_route(caller: Caller) -> None:
     assert caller("PUT", TOPICS).refusal == (404, "general_route_not_found")
 
 
-# Isolation
+# Scopes
 
 
 def endpoints(settings: Settings) -> list[Endpoint]:
     return [route for route in create_app(settings).routes if isinstance(route, Endpoint)]
 
 
-def fill(caller: Caller) -> dict[str, str]:
-    """One of everything; key: path parameter."""
-    user = caller.create_user("ada", email="ada@example.com")
-    target = user["targets"][0]["$id"]
-    topic = caller.create_topic()["$id"]
-    return {
-        "userId": "ada",
-        "targetId": target,
-        "topicId": topic,
-        "subscriberId": caller.subscribe(topic, target)["$id"],
-        "messageId": caller.create_email(users=["ada"], draft=True)["$id"],
-        "providerId": caller.create("/messaging/providers/fcm", {"providerId": "unique()", "name": "FCM"})["$id"],
-        "importId": "0" * 20,
-        "bucketId": caller.create("/storage/buckets", {"bucketId": "unique()", "name": "Photos"})["$id"],
-        "fileId": "missing",
-        "databaseId": caller.create("/databases", {"databaseId": "unique()", "name": "Main"})["$id"],
-        "collectionId": "missing",
-        "sessionId": caller.create("/users/ada/sessions", {})["$id"],
-    }
-
-
-def test_nothing_of_another_project_is_reached_by_any_route(
-    caller: Caller, stranger: Caller, running_api: RunningApi
-) -> None:
-    ids = fill(stranger)
-    walked = 0
-    for endpoint in endpoints(running_api.settings):
-        if "{" not in endpoint.path or endpoint.declared.scopes == {"health.read"}:  # health is no project's
-            continue
-        method = next(iter(endpoint.methods or ()))
-        path = endpoint.path.removeprefix("/v1").format(**ids)
-        body: Any = {
-            "targetId": ids["targetId"],
-            "subscriberId": "s",
-            "providerType": "push",
-            "identifier": "i",
-            "name": "n",
-            "collectionId": "c",
-            "documentId": "d",
-            "data": {"title": "Hello"},
-        }
-        assert caller(method, path, json=body).status in {401, 404}, f"{method} {path}"
-        walked += 1
-    assert walked > 20
-    assert fill_is_intact(stranger, ids)
-
-
-def fill_is_intact(stranger: Caller, ids: dict[str, str]) -> bool:
-    paths = [
-        "/users/{userId}/targets/{targetId}",
-        "/messaging/topics/{topicId}/subscribers/{subscriberId}",
-        "/messaging/messages/{messageId}",
-        "/messaging/providers/{providerId}",
-    ]
-    return all(stranger.get(path.format(**ids)).status == 200 for path in paths)
-
-
-def test_another_projects_lists_are_empty(caller: Caller, stranger: Caller) -> None:
-    fill(stranger)
-    for path in ("/messaging/messages", "/messaging/providers", TOPICS, "/users"):
-        assert caller.get(path).body["total"] == 0, path
-
-
-def test_the_same_ids_may_be_used_in_two_projects(caller: Caller, stranger: Caller) -> None:
-    for project in (caller, stranger):
-        project.create_user("ada", email="ada@example.com")
-        project.create_topic("news")
-        project.create_email("hello", users=["ada"])
-
-
-def test_every_scope_that_is_asked_for_can_be_given(running_api: RunningApi) -> None:
+def test_3_3_every_scope_that_is_asked_for_can_be_given(running_api: RunningApi) -> None:
     for endpoint in endpoints(running_api.settings):
         assert endpoint.declared.scopes <= set(SCOPES) | USER_SCOPES, endpoint.path
 
 
-def test_only_a_few_routes_ask_for_no_scope(running_api: RunningApi) -> None:
+def test_3_3_only_a_few_routes_ask_for_no_scope(running_api: RunningApi) -> None:
     public = {endpoint.path for endpoint in endpoints(running_api.settings) if not endpoint.declared.scopes}
-    assert public == {"/v1/health/version", "/v1/ping", "/v1/storage/buckets/{bucketId}/files/{fileId}/push"}
+    assert public == {
+        "/v1/health/version",
+        "/v1/ping",
+        "/v1/storage/buckets/{bucketId}/files/{fileId}/push",
+        "/v1/tidings/receipts/{place}",
+    }
     assert requests.get(f"{running_api.endpoint}/health/version", timeout=10).status_code == 200
