@@ -22,6 +22,7 @@ from api.schemas.providers import (
     WireObject,
     mask,
     pick,
+    unmask,
 )
 from shared.db.models import Provider
 from shared.db.queries import providers
@@ -95,7 +96,10 @@ async def _update(call: Call, kind: ProviderKind, provider_id: str, body: Provid
         )
         if provider.kind != kind.name:
             raise RejectedRequest("provider_incorrect_type", f"The provider is of the kind {provider.kind}.")
-        credentials = _decrypt(call, provider) | pick(body, kind.credentials)
+        stored, given = _decrypt(call, provider), pick(body, kind.credentials)
+        if call.project.mask_credentials:
+            given = unmask(given, stored)
+        credentials = stored | given
         options = provider.options | pick(body, kind.options)
         if body.enabled and not kind.is_complete(credentials, options):
             needs = ", ".join(kind.needs)

@@ -308,6 +308,18 @@ def mask(value: Any) -> Any:
     return value
 
 
+def unmask(given: Any, stored: Any) -> Any:
+    """`given` with what is stored in place of every mask: a client may send back the whole of what it was shown."""
+    match given, stored:
+        case str(), str():
+            return stored if given == MASK else given
+        case dict(), dict():
+            return {key: unmask(inner, stored.get(key)) for key, inner in given.items()}
+        case list(), list() if len(given) == len(stored):
+            return [unmask(inner, old) for inner, old in zip(given, stored, strict=True)]
+    return given
+
+
 class ProviderModel(StoredModel):
     name: str
     provider: str

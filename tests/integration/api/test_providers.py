@@ -69,6 +69,16 @@ def test_secrets_are_masked_where_the_project_says_so(caller: Caller) -> None:
     assert stored_credentials(caller, "push") == {"serviceAccountJSON": ACCOUNT}
 
 
+def test_what_was_masked_may_be_sent_back(caller: Caller) -> None:
+    with caller.factory.connect() as connection:
+        connection.execute("UPDATE projects SET mask_credentials = true WHERE id = %s", [caller.project_id])
+    shown = caller.create(FCM, fcm(serviceAccountJSON=ACCOUNT))["credentials"]["serviceAccountJSON"]
+    caller.patch(f"{FCM}/push", {"name": "Renamed", "serviceAccountJSON": shown})
+    assert stored_credentials(caller, "push") == {"serviceAccountJSON": ACCOUNT}
+    caller.patch(f"{FCM}/push", {"serviceAccountJSON": {**shown, "project_id": "another"}})
+    assert stored_credentials(caller, "push") == {"serviceAccountJSON": {**ACCOUNT, "project_id": "another"}}
+
+
 def stored_credentials(caller: Caller, provider_id: str) -> Any:
     ((encrypted,),) = caller.rows("SELECT credentials_encrypted FROM providers WHERE project_seq = %(project)s")
     context = credentials_context(caller.factory.project_seq, provider_id)

@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import requests
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -63,6 +64,18 @@ async def test_deleted_files_leave_no_object(caller: Caller, objects: Bucket, en
     await sweep(engine, caller.factory.settings)
     assert objects.objects == {}
     assert caller.rows("SELECT key FROM loose_objects") == []
+
+
+def test_the_image_of_a_push_message(caller: Caller, objects: Bucket) -> None:
+    upload(caller, "logo")
+    message = caller.create_push(draft=True, image="photos:logo")
+    url = message["data"]["image"]["url"]
+    answer = requests.get(url, timeout=10)
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, PNG, "image/png")
+    part = requests.get(url, headers={"Range": "bytes=1-3"}, timeout=10)
+    assert (part.status_code, part.content, part.headers["content-range"]) == (206, b"PNG", f"bytes 1-3/{len(PNG)}")
+    objects.away = EVERYTHING
+    assert requests.get(url, timeout=10).status_code == 503
 
 
 async def test_an_upload_that_nobody_goes_on_with_is_forgotten(
