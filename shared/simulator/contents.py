@@ -18,10 +18,13 @@ def push(
     badge: int | None = None,
     sound: str | None = None,
     data: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
     payload: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """`payload`: all of it, as the provider's API has it, without the recipient."""
-    shown = {"image": image, "badge": badge, "sound": sound, "data": data}
+    """`settings`: what else a person should see of it, by any name (priority, action, interruption level).
+    `payload`: all of it, as the provider's API has it, without the recipient.
+    """
+    shown = {"image": image, "badge": badge, "sound": sound, "data": data, "settings": settings}
     said = {key: value for key, value in shown.items() if value is not None}
     return {"channel": "push", "body": body, **said, "payload": payload}
 

@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl
 from shared.errors import ConfigurationError
 from shared.simulator.faults import Faults
 from shared.simulator.http_provider import HttpProvider
-from shared.simulator.inbox_page import Listing, render_capture, render_list
+from shared.simulator.inbox_message import render_message
+from shared.simulator.inbox_page import Listing, render_list
 from shared.simulator.mail_view import view_mail
 from shared.simulator.record import Entry, Record
 from shared.simulator.service_accounts import ServiceAccounts
@@ -19,6 +20,8 @@ from shared.simulator.wire.exchange import HTML, Reply, Request
 
 DEFAULT_PROJECT = "tidings-simulator"
 DEFAULT_LIMIT = 100
+SEARCHED_BODIES = 1_000
+"""A search reads so many of the newest messages whole; of others it knows recipient and title."""
 LARGEST_LIMIT = 1000
 
 _PAGE_HEADERS = (
@@ -95,7 +98,7 @@ class Inbox:
 
     def _capture(self, _request: Request, n: str) -> Reply:
         line = self._line(n)
-        return _json({**line, "mail": asdict(view_mail(line))} if "raw" in line else line)
+        return _json({**line, "mail": asdict(view_mail(line))} if line.get("channel") == "email" else line)
 
     def _clear(self, _request: Request) -> Reply:
         self._record.clear()
@@ -112,15 +115,24 @@ class Inbox:
 
     def _matching(self, wishes: Mapping[str, str]) -> Iterator[Entry]:
         provider, recipient = wishes.get("provider"), wishes.get("recipient")
-        words = wishes.get("query", "").casefold()
+        words, bodies = wishes.get("query", "").casefold(), SEARCHED_BODIES
         for entry in self._record.entries():
             if provider and entry.provider != provider:
                 continue
             if recipient and entry.recipient != recipient:
                 continue
-            if words and words not in entry.recipient.casefold() and words not in entry.title.casefold():
-                continue
+            if words and words not in f"{entry.recipient}\0{entry.title}".casefold():
+                bodies -= 1
+                if bodies < 0 or words not in self._body_of(entry.n).casefold():
+                    continue
             yield entry
+
+    def _body_of(self, n: int) -> str:
+        line = self._record.read(n) or {}
+        if line.get("channel") == "email":
+            mail = view_mail(line)
+            return mail.text or mail.html or ""
+        return str(line.get("body") or line.get("text") or "")
 
     def _line(self, n: str) -> dict[str, Any]:
         line = self._record.read(int(n))
@@ -173,7 +185,7 @@ class Inbox:
         return _page(render_list(listing))
 
     def _capture_page(self, _request: Request, n: str) -> Reply:
-        return _page(render_capture(self._line(n)))
+        return _page(render_message(self._line(n)))
 
 
 def _entry_json(entry: Entry) -> dict[str, Any]:

@@ -1,19 +1,14 @@
-"""The inbox as HTML: everything is rendered here, nothing is loaded from elsewhere, every captured word is escaped."""
+"""The inbox's list as HTML, with what is around it: counts, faults, magic recipients."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from html import escape
-from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
 
 from shared.simulator.faults import FaultPlan
-from shared.simulator.mail_view import MailView, view_mail
+from shared.simulator.inbox_parts import document, table, time_of
 from shared.simulator.record import Entry, Tally
-
-STYLE = files("shared.simulator").joinpath("inbox.css").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +22,7 @@ class Listing:
 
 
 def render_list(listing: Listing) -> str:
-    return _document(
+    return document(
         "Captured messages",
         _search(listing),
         _tallies(listing.tallies),
@@ -37,31 +32,6 @@ def render_list(listing: Listing) -> str:
     )
 
 
-def render_capture(line: Mapping[str, Any]) -> str:
-    view = _mail(view_mail(line)) if "raw" in line else _push(line)
-    raw = line["raw"] if "raw" in line else json.dumps(line["payload"], indent=2, ensure_ascii=False)
-    return _document(
-        f"Message {line['n']}",
-        '<p><a href="/">All messages</a></p>',
-        f"<h1>{escape(line['title']) or '<i>no title</i>'}</h1>",
-        _facts(line),
-        view,
-        f"<details><summary>As it came</summary><pre>{escape(raw)}</pre></details>",
-    )
-
-
-def _document(title: str, *parts: str) -> str:
-    return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)} · Tidings simulator</title><style>{STYLE}</style></head>"
-        f'<body><header><a href="/">Tidings simulator</a></header><main>{"".join(parts)}</main></body></html>'
-    )
-
-
-# the list
-
-
 def _search(listing: Listing) -> str:
     options = "".join(
         f'<option value="{escape(name)}"{" selected" * (name == listing.provider)}>{escape(name or "all")}</option>'
@@ -69,7 +39,7 @@ def _search(listing: Listing) -> str:
     )
     return (
         '<form method="get" action="/" role="search">'
-        f'<input name="query" value="{escape(listing.query)}" placeholder="recipient or subject" aria-label="Search">'
+        f'<input name="query" value="{escape(listing.query)}" placeholder="recipient or words" aria-label="Search">'
         f'<select name="provider" aria-label="Provider">{options}</select><button>Search</button></form>'
     )
 
@@ -79,14 +49,14 @@ def _tallies(tallies: Mapping[str, Tally]) -> str:
         (name, tally.captured, tally.recipients, tally.copies, ", ".join(f"{k} {v}" for k, v in tally.outcomes.items()))
         for name, tally in tallies.items()
     )
-    return _table(("provider", "captured", "recipients", "copies", "outcomes"), rows)
+    return table(("provider", "captured", "recipients", "copies", "outcomes"), rows)
 
 
 def _entries(listing: Listing) -> str:
     if not listing.entries:
         return '<p class="empty">Nothing here yet.</p>'
     rows = "".join(
-        f'<tr><td><a href="/messages/{entry.n}">{entry.n}</a></td><td>{_time(entry.at)}</td>'
+        f'<tr><td><a href="/messages/{entry.n}">{entry.n}</a></td><td>{time_of(entry.at)}</td>'
         f'<td><span class="provider">{escape(entry.provider)}</span></td>'
         f'<td class="address">{escape(entry.recipient)}</td><td>{escape(entry.title)}</td>'
         f"<td>{'copy' if entry.is_copy else ''}</td></tr>"
@@ -110,8 +80,8 @@ def _profiles(plans: Mapping[str, FaultPlan[Any]]) -> str:
             value = getattr(plan.profile, field.name)
             if value != field.default:
                 rows.append((name, field.name, "set" if field.name == "password" else value))
-    shown = _table(("provider", "field", "value"), rows) if rows else "<p>Every provider behaves well.</p>"
-    return f"<h2>Faults</h2>{shown}<p>Change them with <code>PUT /faults</code>.</p>"
+    shown = table(("provider", "field", "value"), rows) if rows else "<p>Every provider behaves well.</p>"
+    return f"<h2>Faults</h2>{shown}<p>Change them with <code>tidings simulator faults set</code>.</p>"
 
 
 def _magic_words(plans: Mapping[str, FaultPlan[Any]]) -> str:
@@ -119,51 +89,6 @@ def _magic_words(plans: Mapping[str, FaultPlan[Any]]) -> str:
     return (
         "<details><summary>Magic recipients</summary><p>A token, or the part of an address before the @, that has one "
         "of these words at its start or after a separator, with no letter after it: <code>dead</code>, "
-        f"<code>token-dead-7</code>.</p>{_table(('provider', 'word', 'reply'), rows)}</details>"
+        "<code>token-dead-7</code>. Of a phone number, its last digits: <code>+12025550190</code>.</p>"
+        f"{table(('provider', 'word', 'reply'), rows)}</details>"
     )
-
-
-# one message
-
-
-def _facts(line: Mapping[str, Any]) -> str:
-    names = ("provider", "recipient", "message", "delivery", "outcome", "project", "tag", "collapse_key", "sender")
-    rows = [(name, line[name]) for name in names if line.get(name)]
-    return f"{_table(('', ''), [('accepted', _time(line['at'])), *rows])}"
-
-
-def _mail(view: MailView) -> str:
-    parts = []
-    if view.html is not None:
-        # No scripts, no forms, no links out of the frame; the page's policy keeps images from loading.
-        parts.append(f'<h2>HTML</h2><iframe sandbox="" title="HTML part" srcdoc="{escape(view.html)}"></iframe>')
-    if view.text is not None:
-        parts.append(f"<h2>Text</h2><pre>{escape(view.text)}</pre>")
-    if view.attachments:
-        rows = [(attachment.name, attachment.content_type, attachment.size) for attachment in view.attachments]
-        parts.append(f"<h2>Attachments</h2>{_table(('name', 'type', 'bytes'), rows)}")
-    if view.is_cut:
-        parts.append("<p>The record keeps the beginning of this mail only.</p>")
-    return "".join([*parts, f"<h2>Headers</h2>{_table(('', ''), view.headers)}"])
-
-
-def _push(line: Mapping[str, Any]) -> str:
-    shown = (
-        '<div class="phone"><div class="card"><span class="icon" aria-hidden="true"></span>'
-        f"<div><b>{escape(line['title'])}</b><p>{escape(line['body'])}</p></div></div></div>"
-    )
-    data = line["payload"].get("data")
-    return shown + (f"<h2>Data</h2>{_table(('key', 'value'), data.items())}" if data else "")
-
-
-# pieces
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    head = "".join(f"<th>{escape(head)}</th>" for head in heads) if any(heads) else ""
-    body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")

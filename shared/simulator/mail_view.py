@@ -8,6 +8,8 @@ from email.header import decode_header, make_header
 from email.message import Message
 from typing import Any
 
+from shared.simulator.contents import RECORDED_CHARACTERS
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
@@ -26,7 +28,22 @@ class MailView:
 
 
 def view_mail(line: Mapping[str, Any]) -> MailView:
-    """`line` is the record's."""
+    """`line` is the record's: with the mail as SMTP brought it, or with what an API was given to make one of."""
+    return _view_raw(line) if "raw" in line else _view_parts(line)
+
+
+def _view_parts(line: Mapping[str, Any]) -> MailView:
+    text, html = line["text"], line["html"]
+    return MailView(
+        headers=tuple((name, value) for name, value in line["headers"]),
+        text=text,
+        html=html,
+        attachments=tuple(Attachment(**attachment) for attachment in line["attachments"]),
+        is_cut=RECORDED_CHARACTERS in (len(text or ""), len(html or "")),
+    )
+
+
+def _view_raw(line: Mapping[str, Any]) -> MailView:
     raw = line["raw"].encode(line["encoding"])
     mail = message_from_bytes(raw)
     parts = [part for part in mail.walk() if not part.is_multipart()]

@@ -4,9 +4,12 @@ import smtplib
 from email.message import EmailMessage
 from email.policy import SMTP
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
+from shared.simulator import contents
+from shared.simulator.record import Capture
 from shared.simulator.simulator import Simulator
 from tests.integration.simulator.clients import FcmClient
 from tests.integration.simulator.conftest import Ask
@@ -200,6 +203,85 @@ async def test_the_page_lists_searches_and_shows(simulator: Simulator, fcm: FcmC
     assert "numbers.csv" in mail
 
 
+def capture(simulator: Simulator, content: dict[str, Any], **fields: str) -> int:
+    known = {"provider": "any", "recipient": "someone", "message": "m", "key": "k", "title": "Title"}
+    return simulator.record.append(Capture(**{**known, **fields}, content=content))
+
+
+async def test_a_push_is_shown_as_a_device_would(simulator: Simulator, inbox: Ask) -> None:
+    content = contents.push(
+        body="Who is there?",
+        image="https://pictures.example/door.png",
+        badge=7,
+        sound="bell.caf",
+        data={"door": "front"},
+        settings={"priority": "high", "interruption level": "critical"},
+        payload={"aps": {"mutable-content": 1}},
+    )
+    page = (await inbox("GET", f"/messages/{capture(simulator, content, title='Knock')}")).text
+
+    assert '<span class="badge">7</span>' in page
+    assert "<b>Knock</b><p>Who is there?</p>" in page
+    assert "Picture: https://pictures.example/door.png" in page
+    assert "Sound: bell.caf" in page
+    for row in (("door", "front"), ("priority", "high"), ("interruption level", "critical")):
+        assert "".join(f"<td>{cell}</td>" for cell in row) in page
+    assert "mutable-content" in page
+
+
+async def test_a_push_without_words_shows_nothing(simulator: Simulator, inbox: Ask) -> None:
+    content = contents.push(body="", payload={"aps": {"content-available": 1}})
+    page = (await inbox("GET", f"/messages/{capture(simulator, content, title='')}")).text
+    assert "a silent push" in page
+    assert 'class="phone"' not in page
+
+
+async def test_a_text_message_is_shown_in_its_segments(simulator: Simulator, inbox: Ask) -> None:
+    text = "a" * 152 + "€" + "<b>"
+    page = (await inbox("GET", f"/messages/{capture(simulator, contents.sms(text, sender='ACME'))}")).text
+    assert page.count('class="bubble"') == 1
+    assert "1 segment, 157 units of GSM-7" in page
+
+    page = (await inbox("GET", f"/messages/{capture(simulator, contents.sms(text * 2, sender='ACME'))}")).text
+    assert f'<div class="bubble">{"a" * 152}<small>1 of 3</small></div>' in page
+    assert '<div class="bubble">€&lt;b&gt;aaa' in page
+    assert "3 segments, 314 units of GSM-7" in page
+    assert "ACME" in page
+
+
+async def test_a_mail_of_an_api_is_shown_like_any_other(simulator: Simulator, inbox: Ask) -> None:
+    content = contents.email(
+        sender="news@example.com",
+        text="Plain words",
+        html="<p>Rich words</p>",
+        headers=(("From", "news@example.com"), ("Subject", "Größe")),
+        attachments=({"name": "numbers.csv", "content_type": "text/csv", "size": 5},),
+    )
+    number = capture(simulator, content, title="Größe")
+
+    page = (await inbox("GET", f"/messages/{number}")).text
+    mail = (await inbox("GET", f"/captured/{number}")).json["mail"]
+
+    assert 'srcdoc="&lt;p&gt;Rich words&lt;/p&gt;' in page
+    for words in ("Plain words", "numbers.csv", "<td>From</td><td>news@example.com</td>"):
+        assert words in page
+    assert (mail["text"], mail["headers"][1], mail["is_cut"]) == ("Plain words", ["Subject", "Größe"], False)
+
+
+async def test_bodies_are_searched_too(simulator: Simulator, inbox: Ask) -> None:
+    await send_mail(simulator, newsletter())
+    capture(simulator, contents.sms("Your code is 4711", sender=""), recipient="texted", title="")
+    capture(simulator, contents.push(body="Whose Code?", payload={}), recipient="pushed", title="")
+    capture(simulator, contents.email(sender="a@x.example", html="<p>A code</p>"), recipient="mailed", title="")
+
+    async def recipients(query: str) -> set[str]:
+        return {entry["recipient"] for entry in (await inbox("GET", f"/captured?query={query}")).json["captured"]}
+
+    assert await recipients("code") == {"texted", "pushed", "mailed"}
+    assert await recipients("plain+words") == {"you@example.com"}
+    assert await recipients("nothing+of+this") == set()
+
+
 async def test_pages_lead_back_to_what_is_older(fcm: FcmClient, simulator: Simulator, inbox: Ask) -> None:
     simulator.record.clear()
     for number in range(101):
@@ -225,6 +307,14 @@ async def test_hostile_content_stays_text(simulator: Simulator, fcm: FcmClient, 
         },
     )
     await send_mail(simulator, newsletter(subject=HOSTILE, text=HOSTILE, html=HOSTILE))
+    settings = {HOSTILE: HOSTILE}
+    push = contents.push(body=HOSTILE, image=HOSTILE, sound=HOSTILE, data=settings, settings=settings, payload=settings)
+    capture(simulator, {**push, "badge": HOSTILE}, title=HOSTILE, provider=HOSTILE)
+    capture(simulator, contents.sms(HOSTILE, sender=HOSTILE), recipient=HOSTILE)
+    attachment = {"name": HOSTILE, "content_type": HOSTILE, "size": 1}
+    headers = [(HOSTILE, HOSTILE)]
+    mail = contents.email(sender=HOSTILE, text=HOSTILE, html=HOSTILE, headers=headers, attachments=[attachment])
+    capture(simulator, mail, title=HOSTILE)
 
     paths = ["/", f"/?query={'%22%3E%3Cscript%3E'}", *(f"/messages/{entry.n}" for entry in simulator.record.entries())]
     for path in paths:
