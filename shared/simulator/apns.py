@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from pydantic import Field
 
+from shared.simulator import contents
 from shared.simulator.apns_keys import SigningKeys, TokenRefused
 from shared.simulator.faults import TAKEN, Fate, FaultProfile, MagicWord, Rate, retry_after
 from shared.simulator.http_provider import HttpProvider
@@ -251,28 +252,43 @@ def _payload_of(request: Request) -> Any:
 
 def _capture(request: Request, apns_id: str, device: str, fate: Fate) -> Capture:
     payload: dict[str, Any] = _payload_of(request)
-    aps = payload.get("aps")
-    alert = aps.get("alert") if isinstance(aps, dict) else None
-    shown = alert if isinstance(alert, dict) else {"body": alert or ""}
     collapse_id = request.header(b"apns-collapse-id")
+    title, content = _shown(payload)
     return Capture(
         provider=Apns.name,
         recipient=device,
         message=apns_id,
         key=blake2b(collapse_id.encode() + b"\0" + request.body, digest_size=8).hexdigest(),
-        title=str(shown.get("title") or ""),
+        title=title,
         outcome=fate,
         delivery=collapse_id if DELIVERY_ID.fullmatch(collapse_id) else None,
         content={
-            "body": str(shown.get("body") or ""),
             "topic": request.header(b"apns-topic"),
             "push_type": request.header(b"apns-push-type"),
             "priority": request.header(b"apns-priority"),
             "expiration": request.header(b"apns-expiration"),
             "collapse_id": collapse_id,
-            "payload": payload,
+            **content,
         },
     )
+
+
+def _shown(payload: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The title, and what else the device makes of it; whatever has another shape than Apple says is left out."""
+    aps = payload["aps"] if isinstance(payload.get("aps"), dict) else {}
+    alert, sound = aps.get("alert"), aps.get("sound")
+    texts = alert if isinstance(alert, dict) else {"body": alert}
+    image, badge = payload.get("image"), aps.get("badge")
+    settings = {name: aps[name] for name in ("category", "interruption-level", "content-available") if aps.get(name)}
+    content = contents.push(
+        body=str(texts.get("body") or ""),
+        image=image if isinstance(image, str) and "mutable-content" in aps else None,
+        badge=badge if isinstance(badge, int) else None,
+        sound=str(sound.get("name")) if isinstance(sound, dict) else sound and str(sound),
+        data={name: value for name, value in payload.items() if name != "aps"},
+        payload=payload,
+    )
+    return str(texts.get("title") or ""), {**settings, **content}
 
 
 def _with_id(reply: Reply, apns_id: str) -> Reply:
