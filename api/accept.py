@@ -142,7 +142,7 @@ def _judge_change(stored: ShownMessage, body: MessageUpdate) -> MessageChange:
     return MessageChange(
         status=status,
         lane=choose_lane(topics=topics, users=users, targets=[*targets, *addresses]),
-        data=message.data | body.to_data(),
+        data=body.changed(message.data),
         topics=topics,
         users=users,
         targets=targets,

@@ -255,6 +255,7 @@ def select(
     filters: list[Condition] = []
     orders: list[Order] = []
     paging: dict[str, Any] = {}
+    is_random = False
     for query in map(parse_query, wanted.queries):
         match query.method:
             case "limit":
@@ -264,11 +265,16 @@ def select(
             case "cursorAfter" | "cursorBefore":
                 paging["cursor_id"] = _read_cursor(query)
                 paging["is_before_cursor"] = query.method == "cursorBefore"
+            case "orderRandom":
+                orders.append(Order(func.random(), is_descending=False))
+                is_random = True
             case "orderAsc" | "orderDesc":
                 attribute = _find(attributes, query.attribute or "$sequence")
                 orders.append(Order(attribute.column, _ORDERS[query.method], attribute.is_nullable))
             case _:
                 filters.append(_filter(query, attributes))
+    if is_random and "cursor_id" in paging:
+        raise _refuse("a cursor has no place in a random order")
     if isinstance(wanted, ListParameters) and wanted.search:
         searched = Words(func.concat_ws(" ", *search_in), {}) if isinstance(search_in, Sequence) else search_in
         filters.append(searched.condition(wanted.search))

@@ -1,8 +1,10 @@
 """/v1/users (contract §14), as far as messaging needs them."""
 
+from collections import defaultdict
 from typing import Annotated
 
 from fastapi import Query
+from sqlalchemy import DateTime, literal, null
 
 from api.kernel import Call, Routes
 from api.logins import begin_session, sign_user_token
@@ -14,7 +16,7 @@ from api.schemas.account import RECENT, SessionModel, TokenModel, UserTokenCreat
 from api.schemas.lists import ListParameters
 from api.schemas.targets import TargetModel
 from api.schemas.users import UserCreate, UserList, UserModel
-from shared.db.models import User
+from shared.db.models import Target, User
 from shared.db.queries import targets, user_sessions, users
 from shared.db.queries.purge import purge_user
 from shared.db.queries.search import USER_TEXT, Words
@@ -33,6 +35,9 @@ ATTRIBUTES = {
     "emailVerification": Attribute(User.email_verified, Kind.BOOLEAN),
     "phoneVerification": Attribute(User.phone_verified, Kind.BOOLEAN),
     "labels": Attribute(User.labels, Kind.TEXTS),
+    # of consoles; no user here has them
+    "impersonator": Attribute(literal(value=False), Kind.BOOLEAN),
+    "accessedAt": Attribute(null().cast(DateTime(timezone=True)), Kind.MOMENT, is_nullable=True),
 }
 SEARCH_IN = Words(USER_TEXT, {})
 
@@ -43,13 +48,12 @@ async def list_users(call: Call, wanted: Annotated[ListParameters, Query()]) -> 
     async with call.services.sessions() as session:
         page = await users.list_users(session, call.project.seq, selection)
         listed: list[User] = [user for (user,) in page.rows]
-        owned = await targets.find_targets_of_users(session, [user.seq for user in listed])
+        owned: defaultdict[int, list[Target]] = defaultdict(list)
+        for target in await targets.find_targets_of_users(session, [user.seq for user in listed]):
+            owned[target.user_seq].append(target)
     return UserList(
         total=page.total,
-        users=[
-            UserModel.of(user, [TargetModel.of(target, user.id) for target in owned if target.user_seq == user.seq])
-            for user in listed
-        ],
+        users=[UserModel.of(user, [TargetModel.of(target, user.id) for target in owned[user.seq]]) for user in listed],
     )
 
 

@@ -43,9 +43,9 @@ class _Content(Parameters):
         """The keys of the message's `data` that were given (contract §8.1)."""
         return self.model_dump(by_alias=True, exclude=set(_NO_CONTENT), exclude_none=True)
 
-    def named_files(self) -> list[str]:
-        """`BUCKET:FILE` of everything that is sent along."""
-        return []
+    def changed(self, data: dict[str, Any]) -> dict[str, Any]:
+        """A message's stored `data` with what is given here."""
+        return data | self.to_data()
 
 
 class MessageCreate(_Content):
@@ -103,9 +103,6 @@ class EmailCreate(MessageCreate):
     def named_addresses(self) -> list[str]:
         return self.emails
 
-    def named_files(self) -> list[str]:
-        return self.attachments
-
 
 class EmailUpdate(MessageUpdate):
     subject: Subject | None = None
@@ -120,9 +117,6 @@ class EmailUpdate(MessageUpdate):
 
     def named_addresses(self) -> list[str] | None:
         return self.emails
-
-    def named_files(self) -> list[str]:
-        return self.attachments or []
 
 
 class SmsCreate(MessageCreate):
@@ -155,9 +149,6 @@ class PushCreate(MessageCreate):
         unset = {"badge": self.badge < 0, "contentAvailable": not self.content_available, "critical": not self.critical}
         return {key: value for key, value in data.items() if not unset.get(key)}
 
-    def named_files(self) -> list[str]:
-        return [self.image] if self.image else []
-
 
 class PushUpdate(MessageUpdate):
     title: Text256 | None = None
@@ -175,8 +166,9 @@ class PushUpdate(MessageUpdate):
     priority: Priority | None = None
     channel_id: Annotated[str, Field(max_length=256, description="Empty: any channel")] | None = None
 
-    def named_files(self) -> list[str]:
-        return [self.image] if self.image else []
+    def changed(self, data: dict[str, Any]) -> dict[str, Any]:
+        changed = super().changed(data)
+        return {key: value for key, value in changed.items() if (key, value) != ("channelId", "")}
 
 
 class MessageModel(StoredModel):

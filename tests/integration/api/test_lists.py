@@ -290,6 +290,8 @@ def filled(running_api: RunningApi) -> Iterator[Caller]:
         ("/users", query("equal", "emailVerification", False), ["ada", "bob"]),
         ("/users", query("equal", "phoneVerification", True), []),
         ("/users", query("contains", "labels", "vip"), []),
+        ("/users", query("equal", "impersonator", False), ["ada", "bob"]),
+        ("/users", query("isNull", "accessedAt"), ["ada", "bob"]),
     ],
 )
 def test_attributes_of_each_list(filled: Caller, path: str, asked: Query, expected: list[str]) -> None:

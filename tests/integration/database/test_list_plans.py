@@ -131,7 +131,9 @@ class Database:
         event.remove(engine.sync_engine, "before_cursor_execute", remember)
         async with engine.connect() as connection:
             plans = [
-                (await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)).scalar()
+                (
+                    await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+                ).scalar_one()
                 for statement, parameters in asked
             ]
         await engine.dispose()
