@@ -7,7 +7,9 @@ from threading import Barrier
 
 import pytest
 
+from api.schemas.providers import KINDS
 from tests.integration.api.conftest import Answer, Caller
+from tests.integration.api.logins import as_guest
 
 Request = Callable[[Caller], Answer]
 
@@ -30,11 +32,23 @@ def post(path: str, body: dict[str, object]) -> Request:
     return lambda caller: caller.post(path, body)
 
 
+def _of_every_provider_kind() -> list[tuple[str, dict[str, object], str]]:
+    body: dict[str, object] = {"providerId": "x", "name": "P", "host": "mail.example.com"}  # which smtp needs
+    return [(f"/messaging/providers/{kind}", body, "provider_already_exists") for kind in KINDS]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "taken"),
     [
+        (
+            "/messaging/messages/email",
+            {"messageId": "x", "subject": "S", "content": "C", "users": ["ada"]},
+            "message_already_exists",
+        ),
+        ("/messaging/messages/sms", {"messageId": "x", "content": "C", "users": ["ada"]}, "message_already_exists"),
         ("/messaging/messages/push", {"messageId": "x", "title": "T", "users": ["ada"]}, "message_already_exists"),
-        ("/messaging/providers/fcm", {"providerId": "x", "name": "P"}, "provider_already_exists"),
+        ("/messaging/messages/push", {"messageId": "x", "draft": True}, "message_already_exists"),
+        *_of_every_provider_kind(),
         ("/messaging/topics", {"topicId": "x", "name": "T"}, "topic_already_exists"),
         (
             "/messaging/topics/news/subscribers",
@@ -47,6 +61,14 @@ def post(path: str, body: dict[str, object]) -> Request:
             {"targetId": "x", "providerType": "push", "identifier": "i"},
             "user_target_already_exists",
         ),
+        ("/storage/buckets", {"bucketId": "x", "name": "B"}, "storage_bucket_already_exists"),
+        ("/databases", {"databaseId": "x", "name": "D"}, "database_already_exists"),
+        ("/databases/shop/collections", {"collectionId": "x", "name": "C"}, "collection_already_exists"),
+        (
+            "/databases/shop/collections/orders/documents",
+            {"documentId": "x", "data": {"title": "T"}},
+            "document_already_exists",
+        ),
     ],
 )
 def test_of_several_creates_with_one_id_one_wins(
@@ -55,9 +77,22 @@ def test_of_several_creates_with_one_id_one_wins(
     caller.create_user("ada")
     caller.create_topic("news")
     caller.create_target("ada", "token", targetId="phone")
+    caller.create("/databases", {"databaseId": "shop", "name": "Shop"})
+    title = {"key": "title", "type": "string"}
+    caller.create("/databases/shop/collections", {"collectionId": "orders", "name": "O", "attributes": [title]})
     answers = at_once(caller, [post(path, body)] * 6)
     assert Counter(answer.status for answer in answers) == {201: 1, 409: 5}
     assert {answer.type for answer in answers if answer.status == 409} == {taken}
+
+
+def test_of_several_accounts_with_one_address_one_is_made(caller: Caller) -> None:
+    def sign_up(number: int) -> Request:
+        body = {"userId": f"user-{number}", "email": "ada@example.com", "password": "engine-no-1"}
+        return lambda caller: as_guest(caller, "POST", "/account", json=body)
+
+    answers = at_once(caller, [sign_up(number) for number in range(4)])
+    assert Counter(answer.status for answer in answers) == {201: 1, 409: 3}
+    assert (caller.get("/users").body["total"], len(caller.get("/users").body["users"][0]["targets"])) == (1, 1)
 
 
 def test_totals_are_exact_whoever_comes_and_goes(caller: Caller) -> None:
