@@ -49,7 +49,7 @@ def _make_things(caller: Caller) -> dict[str, str]:
         "targetId": target,
         "topicId": topic,
         "subscriberId": caller.subscribe(topic, target)["$id"],
-        "messageId": caller.create_email(users=["ada"], draft=True)["$id"],
+        "messageId": caller.create_email(targets=[target], draft=True)["$id"],
         "providerId": caller.create("/messaging/providers/fcm", {"providerId": "unique()", "name": "FCM"})["$id"],
         "bucketId": "pictures",
         "fileId": "dot",
