@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from shared.cli import simulator_faults
 from shared.cli.connection import DEFAULT_DIRECTORY, DataDir, settings_beside
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (TIDINGS_HOST).")]
@@ -36,7 +37,12 @@ def run_scheduler(*, data_dir: DataDir = DEFAULT_DIRECTORY) -> None:
 
 
 def run_simulator(context: typer.Context) -> None:
-    """Run the simulator: the other side of every provider, with a record of all it accepted. Has options of its own."""
+    """Run the simulator: the other side of every provider, with a record of all it accepted. Has options of its own.
+
+    `tidings simulator faults` shows and changes how one that is running misbehaves.
+    """
+    if context.args[:1] == ["faults"]:
+        simulator_faults.run(context.args[1:])
     _become("shared.simulator", None, *context.args)
 
 

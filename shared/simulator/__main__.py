@@ -50,6 +50,7 @@ def _parser(directory: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m shared.simulator",
         description="Speak the providers' protocols, accept what they would, keep it on record and show it.",
+        epilog="`tidings simulator faults` shows and changes how a running one misbehaves.",
     )
     parser.add_argument("--dir", type=Path, default=directory, help="record and certificates (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")

@@ -201,6 +201,10 @@ class Faults:
         for name, profile in profiles.items():
             self.plans[name].use(profile)
 
+    def departures(self) -> dict[str, dict[str, Any]]:
+        """What of each provider's profile is not as it is by itself; a password is not told."""
+        return {name: departures for name, plan in self.plans.items() if (departures := _departures_of(plan.profile))}
+
     def describe(self) -> dict[str, dict[str, Any]]:
         return {
             name: {field.name: getattr(plan.profile, field.name) for field in fields(plan.profile)}
@@ -216,6 +220,12 @@ class Faults:
             faults = "; ".join(f"{_place(fault['loc'])}{fault['msg']}" for fault in error.errors())
             raise ConfigurationError(f"Wrong profile for {name}: {faults}") from error
         return profile
+
+
+def _departures_of(profile: FaultProfile) -> dict[str, Any]:
+    values = {field.name: getattr(profile, field.name) for field in fields(profile)}
+    defaults = {field.name: field.default for field in fields(profile)}
+    return {name: "set" if name == "password" else value for name, value in values.items() if value != defaults[name]}
 
 
 def retry_after(profile: FaultProfile) -> tuple[tuple[bytes, bytes], ...]:

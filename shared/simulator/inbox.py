@@ -60,6 +60,8 @@ class Inbox:
             ("GET", re.compile("/stats"), self._stats),
             ("GET", re.compile("/faults"), self._show_faults),
             ("PUT", re.compile("/faults"), self._set_faults),
+            ("GET", re.compile("/faults/departures"), self._show_departures),
+            ("GET", re.compile("/magic"), self._show_magic),
             ("GET", re.compile("/receipts"), self._show_receipts),
             ("PUT", re.compile("/receipts"), self._set_receipts),
             ("GET", re.compile("/service-account"), self._service_account),
@@ -145,6 +147,13 @@ class Inbox:
     def _show_faults(self, _request: Request) -> Reply:
         return _json(self._faults.describe())
 
+    def _show_departures(self, _request: Request) -> Reply:
+        return _json(self._faults.departures())
+
+    def _show_magic(self, _request: Request) -> Reply:
+        words = {name: plan.words for name, plan in self._faults.plans.items() if plan.words}
+        return _json({name: [asdict(word) for word in its] for name, its in words.items()})
+
     def _set_faults(self, request: Request) -> Reply:
         """Each provider named gets a fresh profile of the fields given; the rest of its fields are back to normal."""
         self._faults.replace(_parse(request.body))
@@ -180,7 +189,7 @@ class Inbox:
             provider=wishes.get("provider", ""),
             query=wishes.get("query", ""),
             tallies=self._record.tallies,
-            plans=self._faults.plans,
+            faults=self._faults,
         )
         return _page(render_list(listing))
 

@@ -1,13 +1,12 @@
 """The inbox's list as HTML, with what is around it: counts, faults, magic recipients."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from html import escape
-from typing import Any
 from urllib.parse import urlencode
 
-from shared.simulator.faults import FaultPlan
-from shared.simulator.inbox_parts import document, table, time_of
+from shared.simulator.faults import Faults
+from shared.simulator.inbox_parts import document, section, table, time_of
 from shared.simulator.record import Entry, Tally
 
 
@@ -18,7 +17,7 @@ class Listing:
     provider: str  # "": all
     query: str
     tallies: Mapping[str, Tally]
-    plans: Mapping[str, FaultPlan[Any]]
+    faults: Faults
 
 
 def render_list(listing: Listing) -> str:
@@ -27,15 +26,15 @@ def render_list(listing: Listing) -> str:
         _search(listing),
         _tallies(listing.tallies),
         _entries(listing),
-        _profiles(listing.plans),
-        _magic_words(listing.plans),
+        _profiles(listing.faults),
+        _magic_words(listing.faults),
     )
 
 
 def _search(listing: Listing) -> str:
     options = "".join(
         f'<option value="{escape(name)}"{" selected" * (name == listing.provider)}>{escape(name or "all")}</option>'
-        for name in ["", *listing.plans]
+        for name in ["", *listing.faults.plans]
     )
     return (
         '<form method="get" action="/" role="search">'
@@ -72,20 +71,14 @@ def _older(listing: Listing) -> str:
     return f'<p><a href="/?{escape(urlencode({name: wish for name, wish in wishes.items() if wish}))}">Older</a></p>'
 
 
-def _profiles(plans: Mapping[str, FaultPlan[Any]]) -> str:
-    """What departs from the defaults; secrets stay hidden."""
-    rows = []
-    for name, plan in plans.items():
-        for field in fields(plan.profile):
-            value = getattr(plan.profile, field.name)
-            if value != field.default:
-                rows.append((name, field.name, "set" if field.name == "password" else value))
+def _profiles(faults: Faults) -> str:
+    rows = [(name, field, value) for name, its in faults.departures().items() for field, value in its.items()]
     shown = table(("provider", "field", "value"), rows) if rows else "<p>Every provider behaves well.</p>"
-    return f"<h2>Faults</h2>{shown}<p>Change them with <code>tidings simulator faults set</code>.</p>"
+    return section("Faults", f"{shown}<p>Change them with <code>tidings simulator faults set</code>.</p>")
 
 
-def _magic_words(plans: Mapping[str, FaultPlan[Any]]) -> str:
-    rows = ((name, word.word, word.reply) for name, plan in plans.items() for word in plan.words)
+def _magic_words(faults: Faults) -> str:
+    rows = ((name, word.word, word.reply) for name, plan in faults.plans.items() for word in plan.words)
     return (
         "<details><summary>Magic recipients</summary><p>A token, or the part of an address before the @, that has one "
         "of these words at its start or after a separator, with no letter after it: <code>dead</code>, "
