@@ -122,6 +122,15 @@ class Factory:
                 },
             )
 
+    def use_apple_devices(self, prefix: str) -> None:
+        """Give the targets PREFIX-1 ... addresses as APNs has them: 64 hexadecimal digits."""
+        with self.connect() as connection:
+            connection.execute(
+                "UPDATE targets SET identifier = encode(sha256(convert_to(identifier, 'UTF8')), 'hex')"
+                " WHERE project_seq = %s AND starts_with(id, %s || '-')",
+                [self.project_seq, prefix],
+            )
+
     def subscribe(self, topic_seq: int, *, prefix: str = "person", first: int = 1, last: int = 10**9) -> None:
         """Put the targets PREFIX-first to PREFIX-last into a topic."""
         with self.connect() as connection:

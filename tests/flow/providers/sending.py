@@ -41,6 +41,8 @@ def send_to(installation: Installation, kind: str, count: int, *, undelivered: i
     people, topic = f"{kind}_", factory.topic(kind)
     factory.audience(count + undelivered, channel=channel, prefix=people)
     factory.subscribe(topic, prefix=people)
+    if kind == "apns":
+        factory.use_apple_devices(people)
     with factory.connect() as connection:
         connection.execute(
             "UPDATE targets SET provider_id = %s WHERE project_seq = %s AND id LIKE %s",
