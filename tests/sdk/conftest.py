@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.cli.system import Plan, System
+from tests.conftest import UNSAFE_BUT_QUICK
 from tests.factories import Factory
 from tests.flow.conftest import Installation
 from tests.sdk.sdk import Sdk
@@ -17,7 +18,8 @@ from tests.sdk.tour import Tour
 @pytest.fixture(scope="session")
 def system() -> Iterator[System]:
     directory = Path(tempfile.gettempdir()) / f"tidings-sdk-{secrets.token_hex(4)}"
-    system = System(Plan(directory=directory, workers=1, port=0), say=print)
+    plan = Plan(directory=directory, workers=1, port=0, postgres_settings=UNSAFE_BUT_QUICK)
+    system = System(plan, say=print)
     with system:
         yield system
     system.directory.remove()
