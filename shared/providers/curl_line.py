@@ -111,12 +111,7 @@ class Line:
         self._abreast = 0  # in flight of this era: what the limit is about, so that an old request holds up no new one
         self._idle: list[Slot] = []
         self._busy: dict[Any, Slot] = {}
-        self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
-        self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, pool.connections)
-        self._multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, pool.streams)
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._schedule)
+        self._multi = self._open()
 
     def admit(self, flow: Exchange) -> None:
         self._turns.join(flow)
@@ -140,6 +135,20 @@ class Line:
             slot.curl.close()
         self._multi.close()
         self._schedule(-1)
+
+    def _open(self) -> Any:
+        multi = pycurl.CurlMulti()
+        multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
+        multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, self._pool.connections)
+        multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, self._pool.streams)
+        multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        multi.setopt(pycurl.M_TIMERFUNCTION, self._schedule)
+        return multi
+
+    def _reopen(self) -> None:
+        """Libcurl keeps a connection whose very first request was cut off, and would send the next one there."""
+        self._multi.close()
+        self._multi = self._open()
 
     def _fill(self) -> None:
         """Send what waits, as far as there is room.
@@ -196,7 +205,7 @@ class Line:
     def _act(self, descriptor: int, events: int) -> None:
         """Let libcurl work on a socket or a timer, then hand on what it finished and fill the room it left."""
         self._multi.socket_action(descriptor, events)
-        remaining = 1
+        remaining, has_lost_connection = 1, False
         while remaining:
             remaining, succeeded, failed = self._multi.info_read()
             for curl in succeeded:
@@ -208,7 +217,10 @@ class Line:
                 flow = self._release(slot)
                 flow.finish(slot.index, self._judge(slot, code, text))
                 if code not in STREAM_ENDS:
+                    has_lost_connection = True
                     self._take_care()
+        if has_lost_connection and not self._busy:
+            self._reopen()
         self._fill()
 
     def _judge(self, slot: Slot, code: int, text: str) -> Reply | Failure:

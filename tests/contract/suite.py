@@ -130,6 +130,9 @@ class AdapterContract:
     beyond_capacity: ClassVar[int]  # so many requests at once wait for others, over the connections of the wire
     oversize: ClassVar[dict[str, Any]]  # `data` above a limit that the adapter knows
     calls_name_several: ClassVar[bool] = False  # one call names several recipients
+    recognises_repeats: ClassVar[bool] = (
+        False  # the provider answers a call again as the first time: it may be repeated
+    )
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "answer" in metafunc.fixturenames:
@@ -212,15 +215,15 @@ class AdapterContract:
         outcomes = await wire.send(requests)
 
         assert isinstance(outcomes[0], Unknown)
-        assert len(wire.received()) == sent + 1, "sent again behind our back"
+        most = 2 if self.recognises_repeats else 1
+        assert 1 <= len(wire.received()) - sent <= most, "sent again behind our back"
 
     async def test_recovers_from_a_lost_connection(self, wire: Wire) -> None:
-        requests = wire.requests(3)
-        await wire.send(requests[2:])  # libcurl tries a connection once more whose very first request was cut off
+        requests = wire.requests(2)
         wire.fail(requests[0].identifier, Fault.HANGUP)
         await wire.send(requests[:1])
 
-        assert isinstance((await wire.send(requests[1:2]))[0], Accepted)
+        assert isinstance((await wire.send(requests[1:]))[0], Accepted)
 
     async def test_a_closed_port_is_no_attempt(self, wire: Wire) -> None:
         with closed_port() as port:
