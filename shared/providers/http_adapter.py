@@ -6,7 +6,7 @@ and where one address sinks a call for all in it, find it and call again for the
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
@@ -63,6 +63,7 @@ class HttpAdapter(ABC, Generic[Rendered]):
         self.account = account
         self.origin = endpoint or self.address()
         self._transport = transport
+        self._is_closed = False
         self._renderings = Renderings[Rendered | Refused | AccountFault](self.render)
 
     @abstractmethod
@@ -103,35 +104,41 @@ class HttpAdapter(ABC, Generic[Rendered]):
         leave_by = asyncio.get_running_loop().time() + self._transport.timeout_seconds
         calls = self.cut(rendered, requests, sayable)
         repeated: set[Call] = set()
-        while calls:
+        while calls and not self._is_closed:
             following: list[Call] = []
-            posts = self._requests_for(rendered, requests, calls)
-            exchange = self._transport.exchange(self.origin, posts, pool=self.pool, leave_by=leave_by)
-            async with aclosing(exchange) as batches:
+            async with aclosing(self._exchange(rendered, requests, calls, leave_by)) as batches:
                 async for batch in batches:
                     for number, answer in batch:
-                        call = calls[number]
-                        outcomes, more = self._judge(requests, call, answer, is_repeat=call in repeated)
-                        if self._may_repeat(outcomes) and call not in repeated:
-                            repeated.add(call)
-                            following.append(call)
-                            continue
+                        outcomes, more = self._settle(requests, calls[number], answer, repeated)
                         following += more
-                        for index, outcome in outcomes.items():
-                            yield index, outcome
+                        for pair in outcomes.items():
+                            yield pair
             calls = following
+        for call in calls:
+            for index in call:
+                yield index, Retry("the adapter was closed")
 
     async def aclose(self) -> None:
         """The connections are the transport's; other accounts use them too."""
+        self._is_closed = True
 
-    def _requests_for(
-        self, rendered: Rendered, requests: Sequence[SendRequest], calls: Sequence[Call]
-    ) -> Iterator[tuple[int, Request]]:
-        return ((number, self.call(rendered, [requests[index] for index in call])) for number, call in enumerate(calls))
+    def _exchange(
+        self, rendered: Rendered, requests: Sequence[SendRequest], calls: Sequence[Call], leave_by: float
+    ) -> AsyncGenerator[list[tuple[int, Reply | Failure]], None]:
+        """A call is written when there is room for it."""
+        posts = ((n, self.call(rendered, [requests[index] for index in call])) for n, call in enumerate(calls))
+        return self._transport.exchange(self.origin, posts, pool=self.pool, leave_by=leave_by)
 
-    def _may_repeat(self, outcomes: Mapping[int, Outcome]) -> bool:
-        """Whether asking again tells what became of a call that has no answer, or none that says it."""
-        return self.recognises_repeats and any(isinstance(outcome, Unknown) for outcome in outcomes.values())
+    def _settle(
+        self, requests: Sequence[SendRequest], call: Call, answer: Reply | Failure, repeated: set[Call]
+    ) -> tuple[Mapping[int, Outcome], list[Call]]:
+        """Outcomes, and calls still to make: the same again, once, where that tells what became of it."""
+        outcomes, more = self._judge(requests, call, answer, is_repeat=call in repeated)
+        is_in_doubt = any(isinstance(outcome, Unknown) for outcome in outcomes.values())
+        if not is_in_doubt or not self.recognises_repeats or call in repeated or self._is_closed:
+            return outcomes, more
+        repeated.add(call)
+        return {}, [call]
 
     def _judge(
         self, requests: Sequence[SendRequest], call: Call, answer: Reply | Failure, *, is_repeat: bool

@@ -10,6 +10,7 @@ from shared.errors import ConfigurationError
 from shared.providers.contract import Account, Adapter, Content, SendRequest, TokenStore
 from shared.providers.email import mailgun_receipts, sendgrid_receipts
 from shared.providers.email.mailgun import MailgunAdapter
+from shared.providers.email.resend import ResendAdapter
 from shared.providers.email.sendgrid import SendgridAdapter
 from shared.providers.email.smtp import SmtpAdapter
 from shared.providers.http_adapter import HttpAdapter
@@ -27,6 +28,7 @@ ADAPTERS: Final[Mapping[str, type[Adapter]]] = {
     SmtpAdapter.kind: SmtpAdapter,
     SendgridAdapter.kind: SendgridAdapter,
     MailgunAdapter.kind: MailgunAdapter,
+    ResendAdapter.kind: ResendAdapter,
     FcmAdapter.kind: FcmAdapter,
     ApnsAdapter.kind: ApnsAdapter,
     TwilioAdapter.kind: TwilioAdapter,
