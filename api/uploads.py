@@ -16,8 +16,8 @@ from api.principals import LoggedIn
 from api.refusals import found
 from api.schemas.storage import FileCreate
 from shared.db.models import Bucket, StoredFile
-from shared.db.queries import files
-from shared.db.queries.files import CHUNK_BYTES
+from shared.db.queries import chunks, files
+from shared.db.queries.chunks import CHUNK_BYTES
 from shared.errors import RejectedRequest
 from shared.files.contents import Judgement, judge
 from shared.ids import PUBLIC_ID
@@ -112,7 +112,7 @@ async def _store_whole(call: Call, bucket: Bucket, part: Part) -> StoredFile:
     pieces = await call.services.contents.keep(range(part.chunks_total), part.contents())
     async with _held(call, bucket, part) as (session, file):
         async for piece in pieces:
-            await files.add_chunk(session, file, piece)
+            await chunks.add_chunk(session, file, piece)
         return found(await _complete(session, file, judgement), "storage_file_not_found")
 
 
@@ -126,8 +126,8 @@ async def _store_chunk(call: Call, bucket: Bucket, part: Part, *, is_new: bool) 
     pieces = await contents.keep(range(part.number, part.number + is_new), part.contents())
     async with _held(call, bucket, part) as (session, held):
         async for piece in pieces:
-            await files.add_chunk(session, held, piece)
-        file, is_whole = await files.count_chunks(session, held)
+            await chunks.add_chunk(session, held, piece)
+        file, is_whole = await chunks.count_chunks(session, held)
     if not is_whole:
         return file
     judgement = await judge(contents.read_range(file.seq, 0, file.size - 1), file.name)
@@ -162,7 +162,7 @@ async def _held(call: Call, bucket: Bucket, part: Part) -> AsyncIterator[tuple[A
 
 async def _check_continues(session: AsyncSession, file: StoredFile, part: Part) -> set[int]:
     """Numbers of the chunks that are there. Raises RejectedRequest unless the part belongs to this very upload."""
-    present = await files.find_chunk_numbers(session, file.seq)
+    present = await chunks.find_chunk_numbers(session, file.seq)
     if file.chunks_uploaded == file.chunks_total or (present and part.number is None):
         raise RejectedRequest("storage_file_already_exists", "There is a file of this id already.")
     if file.uploader != part.uploader:

@@ -3,7 +3,8 @@
 import structlog
 
 from scheduler.context import TickContext
-from shared.db.queries.files import delete_stale_uploads, find_loose_objects, forget_loose_objects
+from shared.db.queries.files import delete_stale_uploads
+from shared.db.queries.objects import find_loose_objects, forget_loose_objects
 from shared.db.session import create_sessions, hot_transaction
 from shared.errors import NotReachable
 

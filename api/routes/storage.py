@@ -220,8 +220,8 @@ async def update_file(call: Call, bucket_id: BucketId, file_id: FileId, body: Fi
         _, file = await _find_file(call, session, bucket_id, file_id, "update")
         if body.permissions is not None:
             given["permissions"] = permissions_to_give(call, body.permissions)
-        file = await files.update_file(session, file.seq, **given)
-    return FileModel.of(file, bucket_id)
+        changed = await files.update_file(session, file.seq, **given)
+    return FileModel.of(found(changed, "storage_file_not_found"), bucket_id)
 
 
 @routes.delete(

@@ -6,7 +6,8 @@ from hashlib import md5
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.db.queries.files import CHUNK_BYTES, FoundChunk, Piece, announce_object, find_chunk
+from shared.db.queries.chunks import CHUNK_BYTES, FoundChunk, Piece, find_chunk
+from shared.db.queries.objects import announce_object
 from shared.db.session import hot_transaction
 from shared.domain.file_types import READ_BYTES, mime_type_of
 from shared.errors import NotReachable

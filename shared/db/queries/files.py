@@ -1,4 +1,4 @@
-"""Buckets, files and their chunks."""
+"""Buckets and files; what files hold is in chunks.py."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,20 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.db.models import Bucket, FileChunk, LooseObject, StoredFile
 from shared.db.queries.lists import Page, Selection, select_page
 from shared.db.session import HotConnection
-from shared.errors import NotReachable
 from shared.ids import ProjectSeq
-
-CHUNK_BYTES = 5 * 1024 * 1024
-"""The contract's: clients cut files by it."""
 
 DELETED_AT_ONCE = 20
 """Files removed in one transaction: some gigabytes of a full bucket would take longer than a statement may."""
-
-LONGEST_UPLOAD = timedelta(hours=1)
-"""Of one chunk; an object that no chunk refers to after that is removed."""
-
-LONGEST_TRANSACTION = timedelta(minutes=1)
-"""Well beyond what timeouts allow: an object that becomes due while a chunk takes it over would be removed."""
 
 _TOTAL_SIZE = (
     select(func.coalesce(func.sum(StoredFile.size), 0))
@@ -126,10 +116,10 @@ async def list_files(
     return await select_page(session, statement, selection, seq=StoredFile.seq, public_id=StoredFile.id)
 
 
-async def update_file(session: AsyncSession, seq: int, **values: Any) -> StoredFile:
+async def update_file(session: AsyncSession, seq: int, **values: Any) -> StoredFile | None:
+    """None: it was deleted meanwhile."""
     statement = update(StoredFile).where(StoredFile.seq == seq).values(updated_at=func.now(), **values)
-    changed = await session.scalars(statement.returning(StoredFile), execution_options={"populate_existing": True})
-    return changed.one()
+    return await session.scalar(statement.returning(StoredFile), execution_options={"populate_existing": True})
 
 
 async def delete_file(session: AsyncSession, seq: int) -> None:
@@ -149,95 +139,11 @@ async def hold_file(session: AsyncSession, bucket: Bucket, **values: Any) -> Sto
     return (await session.scalars(held.returning(StoredFile), execution_options={"populate_existing": True})).one()
 
 
-async def find_chunk_numbers(session: AsyncSession, file_seq: int) -> set[int]:
-    """Of the chunks that are there."""
-    return set(await session.scalars(select(FileChunk.number).where(FileChunk.file_seq == file_seq)))
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A chunk's content where it is kept: beside its row or in an object. One of the two is None."""
-
-    number: int
-    content: bytes | None
-    object_key: str | None
-
-
-async def add_chunk(session: AsyncSession, file: StoredFile, piece: Piece) -> None:
-    """Repeating a chunk changes nothing. The caller holds the file. Raises NotReachable for an object that is due."""
-    statement = insert(FileChunk).values(
-        file_seq=file.seq, number=piece.number, content=piece.content, object_key=piece.object_key
-    )
-    added = await session.scalar(statement.on_conflict_do_nothing().returning(FileChunk.number))
-    if added is None or piece.object_key is None:
-        return
-    adopted = delete(LooseObject).where(
-        LooseObject.key == piece.object_key, LooseObject.due_at > func.now() + LONGEST_TRANSACTION
-    )
-    if await session.scalar(adopted.returning(LooseObject.key)) is None:
-        raise NotReachable("The file storage took so long that what it got was given up.")
-
-
-async def count_chunks(session: AsyncSession, file: StoredFile) -> tuple[StoredFile, bool]:
-    """The file, and whether all of it is there, so that complete_file() may follow. The caller holds the file.
-
-    Until then the last chunk is not counted: nobody takes a file for complete whose content was not looked at.
-    """
-    present = await session.scalar(select(func.count()).where(FileChunk.file_seq == file.seq)) or 0
-    uploaded = min(present, file.chunks_total - 1)
-    return await update_file(session, file.seq, chunks_uploaded=uploaded), present == file.chunks_total
-
-
 async def complete_file(session: AsyncSession, seq: int, *, signature: str, mime_type: str) -> StoredFile | None:
     """None: it was deleted meanwhile. Repeating it changes nothing: the content of a file never does."""
-    statement = (
-        update(StoredFile)
-        .where(StoredFile.seq == seq)
-        .values(
-            chunks_uploaded=StoredFile.chunks_total, signature=signature, mime_type=mime_type, updated_at=func.now()
-        )
+    return await update_file(
+        session, seq, chunks_uploaded=StoredFile.chunks_total, signature=signature, mime_type=mime_type
     )
-    return await session.scalar(statement.returning(StoredFile), execution_options={"populate_existing": True})
-
-
-class FoundChunk(NamedTuple):
-    """The bytes asked for, or the key of the object that holds all of the chunk."""
-
-    content: bytes | None
-    object_key: str | None
-
-
-_FIND_CHUNK = "SELECT substr(content, %s, %s), object_key FROM file_chunks WHERE file_seq = %s AND number = %s"
-
-
-async def find_chunk(
-    connection: HotConnection, file_seq: int, number: int, *, first: int, length: int
-) -> FoundChunk | None:
-    """`length` bytes of it from `first` on. None: it is gone."""
-    cursor = await connection.execute(_FIND_CHUNK, [first + 1, length, file_seq, number], binary=True)
-    row = await cursor.fetchone()
-    return FoundChunk._make(row) if row else None
-
-
-# Objects that no chunk refers to
-
-
-async def announce_object(connection: HotConnection, key: str) -> None:
-    """Before it is written: whatever happens then, somebody knows of it."""
-    await connection.execute("INSERT INTO loose_objects (key, due_at) VALUES (%s, now() + %s)", [key, LONGEST_UPLOAD])
-
-
-async def find_loose_objects(connection: HotConnection, *, limit: int) -> list[str]:
-    """Keys of those that are due."""
-    cursor = await connection.execute(
-        "SELECT key FROM loose_objects WHERE due_at <= now() ORDER BY due_at LIMIT %s", [limit]
-    )
-    return [key for (key,) in await cursor.fetchall()]
-
-
-async def forget_loose_objects(connection: HotConnection, keys: Sequence[str]) -> None:
-    """Once they are removed."""
-    await connection.execute("DELETE FROM loose_objects WHERE key = ANY(%s)", [list(keys)])
 
 
 @dataclass(frozen=True, slots=True)

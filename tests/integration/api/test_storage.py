@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from shared.db.queries.files import CHUNK_BYTES
+from shared.db.queries.chunks import CHUNK_BYTES
 from tests.integration.api.conftest import Answer, Caller, RunningApi, make_caller
 from tests.integration.api.logins import as_guest, log_in
 

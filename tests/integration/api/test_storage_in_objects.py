@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from scheduler.context import TickContext
 from scheduler.files import purge_uploads, remove_objects
 from shared.db.models import StoredFile
-from shared.db.queries.files import CHUNK_BYTES, add_chunk
+from shared.db.queries.chunks import CHUNK_BYTES, add_chunk
 from shared.db.session import create_engine, create_sessions
 from shared.errors import NotReachable
 from shared.files.contents import FileContents
