@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from api.queries import MAX_DEPTH
 from tests.integration.api.conftest import Answer, Caller, RunningApi, make_caller
 
 Query = dict[str, Any]
@@ -47,60 +48,101 @@ TOPICS = "/messaging/topics"
 THIRD_DAY = "2030-01-03T00:00:00.000+00:00"
 
 
-@pytest.mark.parametrize(
-    ("queries", "expected"),
-    [
-        ([], "abcde"),
-        ([query("equal", "$id", "b")], "b"),
-        ([query("equal", "$id", "b", "d")], "bd"),
-        ([query("equal", "name", "News")], "a"),
-        ([query("notEqual", "$id", "b")], "acde"),
-        ([query("lessThan", "emailTotal", 2)], "ab"),
-        ([query("lessThanEqual", "emailTotal", 2)], "abc"),
-        ([query("greaterThan", "emailTotal", 2)], "de"),
-        ([query("greaterThanEqual", "emailTotal", 2)], "cde"),
-        ([query("between", "emailTotal", 1, 3)], "bcd"),
-        ([query("notBetween", "emailTotal", 1, 3)], "ae"),
-        ([query("isNull", "name")], ""),
-        ([query("isNotNull", "name")], "abcde"),
-        ([query("startsWith", "name", "News")], "ac"),
-        ([query("notStartsWith", "name", "News")], "bde"),
-        ([query("endsWith", "name", "news")], "e"),
-        ([query("notEndsWith", "name", "news")], "abcd"),
-        ([query("contains", "name", "ew")], "ace"),
-        ([query("contains", "name", "flash", "old")], "ce"),
-        ([query("notContains", "name", "ew")], "bd"),
-        ([query("contains", "name", "0%")], "b"),
-        ([query("contains", "name", "%")], "b"),
-        ([query("contains", "name", "_")], "b"),
-        ([query("contains", "name", "\\")], "d"),
-        ([query("equal", "$createdAt", THIRD_DAY)], "c"),
-        ([query("greaterThan", "$createdAt", THIRD_DAY)], "de"),
-        ([query("lessThanEqual", "$createdAt", "2030-01-03 01:00:00.000+01:00")], "abc"),
-        ([query("equal", "description", "")], "abcde"),
-        ([query("or", "", query("equal", "$id", "a"), query("equal", "$id", "e"))], "ae"),
-        ([query("and", "", query("greaterThan", "emailTotal", 0), query("lessThan", "emailTotal", 3))], "bc"),
-        ([query("greaterThan", "emailTotal", 0), query("contains", "name", "ew")], "ce"),
-        ([query("orderDesc", "$id")], "edcba"),
-        ([query("orderDesc", "emailTotal"), query("limit", "", 2)], "ed"),
-        ([query("orderDesc", "")], "edcba"),
-        ([query("orderDesc", "$sequence")], "edcba"),
-        ([query("orderAsc", "description"), query("orderDesc", "$createdAt")], "edcba"),
-        ([query("limit", "", 2)], "ab"),
-        ([query("limit", "", 2), query("offset", "", 3)], "de"),
-        ([query("limit", "", 10_000_000_000)], "abcde"),
-        ([query("cursorAfter", "", "b")], "cde"),
-        ([query("cursorAfter", "", "e")], ""),
-        ([query("cursorAfter", "", "b"), query("limit", "", 1)], "c"),
-        ([query("cursorBefore", "", "d"), query("limit", "", 2)], "bc"),
-        ([query("cursorBefore", "", "a")], ""),
-        ([query("orderDesc", "emailTotal"), query("cursorAfter", "", "c")], "ba"),
-        ([query("orderDesc", "emailTotal"), query("cursorBefore", "", "c"), query("limit", "", 1)], "d"),
-        ([query("orderAsc", "smsTotal"), query("cursorAfter", "", "c")], "de"),
-    ],
-)
+QUERIES: list[tuple[list[Query], str]] = [
+    ([], "abcde"),
+    ([query("equal", "$id", "b")], "b"),
+    ([query("equal", "$id", "b", "d")], "bd"),
+    ([query("equal", "name", "News")], "a"),
+    ([query("notEqual", "$id", "b")], "acde"),
+    ([query("lessThan", "emailTotal", 2)], "ab"),
+    ([query("lessThanEqual", "emailTotal", 2)], "abc"),
+    ([query("greaterThan", "emailTotal", 2)], "de"),
+    ([query("greaterThanEqual", "emailTotal", 2)], "cde"),
+    ([query("between", "emailTotal", 1, 3)], "bcd"),
+    ([query("notBetween", "emailTotal", 1, 3)], "ae"),
+    ([query("isNull", "name")], ""),
+    ([query("isNotNull", "name")], "abcde"),
+    ([query("startsWith", "name", "News")], "ac"),
+    ([query("notStartsWith", "name", "News")], "bde"),
+    ([query("endsWith", "name", "news")], "e"),
+    ([query("notEndsWith", "name", "news")], "abcd"),
+    ([query("contains", "name", "ew")], "ace"),
+    ([query("contains", "name", "flash", "old")], "ce"),
+    ([query("notContains", "name", "ew")], "bd"),
+    ([query("contains", "name", "0%")], "b"),
+    ([query("contains", "name", "%")], "b"),
+    ([query("contains", "name", "_")], "b"),
+    ([query("contains", "name", "\\")], "d"),
+    ([query("equal", "$createdAt", THIRD_DAY)], "c"),
+    ([query("greaterThan", "$createdAt", THIRD_DAY)], "de"),
+    ([query("lessThanEqual", "$createdAt", "2030-01-03 01:00:00.000+01:00")], "abc"),
+    ([query("equal", "description", "")], "abcde"),
+    ([query("or", "", query("equal", "$id", "a"), query("equal", "$id", "e"))], "ae"),
+    ([query("and", "", query("greaterThan", "emailTotal", 0), query("lessThan", "emailTotal", 3))], "bc"),
+    ([query("greaterThan", "emailTotal", 0), query("contains", "name", "ew")], "ce"),
+    ([query("orderDesc", "$id")], "edcba"),
+    ([query("orderDesc", "emailTotal"), query("limit", "", 2)], "ed"),
+    ([query("orderDesc", "")], "edcba"),
+    ([query("orderDesc", "$sequence")], "edcba"),
+    ([query("orderAsc", "description"), query("orderDesc", "$createdAt")], "edcba"),
+    ([query("limit", "", 2)], "ab"),
+    ([query("limit", "", 2), query("offset", "", 3)], "de"),
+    ([query("limit", "", 10_000_000_000)], "abcde"),
+    ([query("cursorAfter", "", "b")], "cde"),
+    ([query("cursorAfter", "", "e")], ""),
+    ([query("cursorAfter", "", "b"), query("limit", "", 1)], "c"),
+    ([query("cursorBefore", "", "d"), query("limit", "", 2)], "bc"),
+    ([query("cursorBefore", "", "a")], ""),
+    ([query("orderDesc", "emailTotal"), query("cursorAfter", "", "c")], "ba"),
+    ([query("orderDesc", "emailTotal"), query("cursorBefore", "", "c"), query("limit", "", 1)], "d"),
+    ([query("orderAsc", "smsTotal"), query("cursorAfter", "", "c")], "de"),
+    ([query("equal", "$createdAt", "2030-01-03T00:00:00.000400+00:00")], ""),  # finer than what we show
+    ([query("lessThan", "$createdAt", THIRD_DAY)], "ab"),
+    ([query("lessThan", "$createdAt", "2030-01-03T00:00:00.000400+00:00")], "abc"),
+    ([query("lessThanEqual", "$createdAt", THIRD_DAY)], "abc"),
+    ([query("greaterThan", "$createdAt", "2030-01-02T23:59:59.999999+00:00")], "cde"),
+    ([query("greaterThanEqual", "$createdAt", THIRD_DAY)], "cde"),
+    ([query("greaterThanEqual", "$createdAt", "2030-01-03T00:00:00.000400+00:00")], "de"),
+    ([query("between", "$createdAt", "2030-01-02", THIRD_DAY)], "bc"),
+    ([query("notBetween", "$createdAt", "2030-01-02", THIRD_DAY)], "ade"),
+    ([query("notEqual", "$createdAt", THIRD_DAY)], "abde"),
+    ([query("greaterThan", "$createdAt", "9999-12-31T23:59:59.999999+00:00")], ""),
+    ([query("lessThanEqual", "$createdAt", "9999-12-31T23:59:59.999+00:00")], "abcde"),
+    ([query("equal", "$id", *map(str, range(499)), "c")], "c"),
+    ([query("contains", "name", *(f"no {number}" for number in range(499)), "flash")], "c"),
+    ([query("limit", "", 1)] * 100, "a"),
+    (
+        [
+            query(
+                "and", "", query("or", "", *[query("equal", "$id", at) for at in "abc"]), query("notEqual", "$id", "b")
+            )
+        ],
+        "ac",
+    ),
+    ([query("orderRandom"), query("equal", "$id", "d")], "d"),
+]
+
+
+@pytest.mark.parametrize(("queries", "expected"), QUERIES)
 def test_queries(listed: Caller, queries: list[Query], expected: str) -> None:
     assert "".join(ids(ask(listed, TOPICS, *queries))) == expected
+
+
+FILTERS = (
+    "equal notEqual lessThan lessThanEqual greaterThan greaterThanEqual between isNull isNotNull startsWith endsWith"
+    " contains and or notBetween notStartsWith notEndsWith notContains"
+)
+ORDERS_AND_PAGES = "orderAsc orderDesc orderRandom limit offset cursorAfter cursorBefore"
+
+
+def test_every_method_is_in_the_table() -> None:
+    """But search and notSearch, which no attribute can be asked for."""
+    used = {one["method"] for queries, _ in QUERIES for one in queries}
+    assert used == {*FILTERS.split(), *ORDERS_AND_PAGES.split()}
+
+
+def test_a_random_order_shows_everything_once(listed: Caller) -> None:
+    assert sorted(ids(ask(listed, TOPICS, query("orderRandom")))) == list("abcde")
 
 
 @pytest.mark.parametrize(
@@ -140,6 +182,16 @@ def test_queries(listed: Caller, queries: list[Query], expected: str) -> None:
         [query("cursorAfter", "", 5)],
         [query("orderAsc", "nothing")],
         [query("select", "", "name")],
+        [query("orderRandom"), query("cursorAfter", "", "a")],
+        [query("offset", "", "0")],
+        [query("notBetween", "emailTotal", 1, 2, 3)],
+        [query("isNotNull", "name", "x")],
+        [query("notContains", "emailTotal", 1)],
+        [query("contains", "name")],
+        [query("notEqual", "name", "a", "b")],
+        [query("greaterThan", "emailTotal", 2**63)],
+        [query("cursorBefore", "", "a" * 37)],
+        [query("cursorAfter", "")],
         [query("limit", "", 1)] * 101,
         [json.dumps(query("equal", "name", "x" * 4096))],
     ],
@@ -155,13 +207,23 @@ def test_queries_must_be_a_list(listed: Caller) -> None:
 
 def test_nesting_has_an_end(listed: Caller) -> None:
     nested = query("equal", "$id", "a")
-    for _ in range(12):
+    for _ in range(MAX_DEPTH):
         nested = query("or", "", nested, query("equal", "$id", "a"))
-    assert ask(listed, TOPICS, nested).refusal == (400, "general_argument_invalid")
+    assert ids(ask(listed, TOPICS, nested)) == ["a"]
+    deeper = query("and", "", nested, nested)
+    assert ask(listed, TOPICS, deeper).refusal == (400, "general_argument_invalid")
 
 
-def test_words_can_only_be_searched_where_there_is_an_index(listed: Caller) -> None:
-    assert ask(listed, TOPICS, query("search", "name", "news")).refusal == (400, "general_query_invalid")
+@pytest.mark.parametrize("method", ["search", "notSearch"])
+def test_words_can_only_be_searched_where_there_is_an_index(listed: Caller, method: str) -> None:
+    assert ask(listed, TOPICS, query(method, "name", "news")).refusal == (400, "general_query_invalid")
+
+
+@pytest.mark.parametrize("total", ["false", "0", "False"])
+def test_a_total_that_nobody_wants_is_zero(listed: Caller, total: str) -> None:
+    answer = ask(listed, TOPICS, query("contains", "name", "ew"), total=total)
+    assert (answer.body["total"], len(ids(answer))) == (0, 3)
+    assert ask(listed, TOPICS, total="no").refusal == (400, "general_argument_invalid")
 
 
 def test_an_unknown_cursor(listed: Caller) -> None:

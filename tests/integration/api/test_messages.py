@@ -244,24 +244,6 @@ def test_files_must_exist(caller: Caller, path: str, body: dict[str, object]) ->
     assert caller.post(path, body).refusal == (404, "storage_bucket_not_found")
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "refused"),
-    [
-        (EMAIL, email(targets=["missing"], attachments=["b:f"]), (400, "message_target_not_email")),
-        (EMAIL, email(users=["ada"], bcc=["missing"], attachments=["b:f"]), (400, "message_target_not_email")),
-        (PUSH, push(targets=["missing"], image="b:f"), (400, "message_target_not_push")),
-        (PUSH, push(image="b:f"), (400, "message_missing_target")),
-        (PUSH, push(messageId="taken", **SOMEONE, image="b:f"), (404, "storage_bucket_not_found")),
-        (PUSH, push(messageId="taken", targets=["missing"]), (400, "message_target_not_push")),
-    ],
-)
-def test_the_first_of_several_faults_is_told(
-    caller: Caller, path: str, body: dict[str, object], refused: tuple[int, str]
-) -> None:
-    caller.create_push("taken", draft=True)
-    assert caller.post(path, body).refusal == refused
-
-
 def test_a_taken_id(caller: Caller) -> None:
     caller.create_email("m", **SOMEONE)
     assert caller.post(PUSH, push(**SOMEONE)).refusal == (409, "message_already_exists")
