@@ -17,10 +17,11 @@ from shared.providers.http_adapter import HttpAdapter
 from shared.providers.push.apns import ApnsAdapter
 from shared.providers.push.fcm import FcmAdapter
 from shared.providers.receipts import ReceiptReader
-from shared.providers.sms import msg91_receipts, textmagic_receipts, twilio_receipts
+from shared.providers.sms import msg91_receipts, textmagic_receipts, twilio_receipts, vonage_receipts
 from shared.providers.sms.msg91 import Msg91Adapter
 from shared.providers.sms.textmagic import TextmagicAdapter
 from shared.providers.sms.twilio import TwilioAdapter
+from shared.providers.sms.vonage import VonageAdapter
 from shared.providers.transport import Transport
 from shared.settings import Settings
 
@@ -32,6 +33,7 @@ ADAPTERS: Final[Mapping[str, type[Adapter]]] = {
     FcmAdapter.kind: FcmAdapter,
     ApnsAdapter.kind: ApnsAdapter,
     TwilioAdapter.kind: TwilioAdapter,
+    VonageAdapter.kind: VonageAdapter,
     TextmagicAdapter.kind: TextmagicAdapter,
     Msg91Adapter.kind: Msg91Adapter,
 }
@@ -40,6 +42,7 @@ RECEIPT_READERS: Final[Mapping[str, ReceiptReader]] = {
     SendgridAdapter.kind: sendgrid_receipts.read_receipts,
     MailgunAdapter.kind: mailgun_receipts.read_receipts,
     TwilioAdapter.kind: twilio_receipts.read_receipts,
+    VonageAdapter.kind: vonage_receipts.read_receipts,
     TextmagicAdapter.kind: textmagic_receipts.read_receipts,
     Msg91Adapter.kind: msg91_receipts.read_receipts,
 }
