@@ -26,13 +26,14 @@ from shared.simulator.service_accounts import ServiceAccounts
 from shared.simulator.smtp import Smtp
 from shared.simulator.textmagic import Textmagic
 from shared.simulator.twilio import Twilio
+from shared.simulator.vonage import Vonage
 from shared.simulator.wire.http import Http2Server, HttpServer
 from shared.simulator.wire.listener import Listener
 from shared.simulator.wire.smtp import SmtpServer
 
 READY_FILE = "simulator.json"
 
-HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (Sendgrid, Mailgun, Twilio, Textmagic, Msg91)
+HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (Sendgrid, Mailgun, Twilio, Vonage, Textmagic, Msg91)
 """Those that share the port `https`."""
 
 LARGEST_CALL_BYTES = 48 * 1024**2
