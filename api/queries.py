@@ -107,7 +107,7 @@ def _equal(attribute: Attribute, values: Sequence[Any]) -> Condition:
     return attribute.column.in_(values)
 
 
-def _ends_of(attribute: Attribute, value: Any) -> tuple[Any, Any]:
+def _ends_of(attribute: Attribute, value: Any) -> tuple[object, object]:
     """The first stored value that equals what the wire calls `value`, and the first beyond.
 
     Moments leave us in milliseconds and come back so: one of them stands for all stored moments within it. What is

@@ -109,7 +109,7 @@ QUERIES: list[tuple[list[Query], str]] = [
     ([query("greaterThan", "$createdAt", "9999-12-31T23:59:59.999999+00:00")], ""),
     ([query("lessThanEqual", "$createdAt", "9999-12-31T23:59:59.999+00:00")], "abcde"),
     ([query("equal", "$id", *map(str, range(499)), "c")], "c"),
-    ([query("contains", "name", *(f"no {number}" for number in range(499)), "flash")], "c"),
+    ([query("contains", "name", *(f"z{number}" for number in range(499)), "flash")], "c"),
     ([query("limit", "", 1)] * 100, "a"),
     (
         [
