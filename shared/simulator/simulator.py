@@ -21,6 +21,7 @@ from shared.simulator.mailgun import Mailgun
 from shared.simulator.msg91 import Msg91
 from shared.simulator.outgoing import Courier
 from shared.simulator.record import Record
+from shared.simulator.resend import Resend
 from shared.simulator.sendgrid import Sendgrid
 from shared.simulator.service_accounts import ServiceAccounts
 from shared.simulator.smtp import Smtp
@@ -33,7 +34,7 @@ from shared.simulator.wire.smtp import SmtpServer
 
 READY_FILE = "simulator.json"
 
-HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (Sendgrid, Mailgun, Twilio, Vonage, Textmagic, Msg91)
+HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (Sendgrid, Mailgun, Resend, Twilio, Vonage, Textmagic, Msg91)
 """Those that share the port `https`."""
 
 LARGEST_CALL_BYTES = 48 * 1024**2
