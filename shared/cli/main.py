@@ -13,6 +13,7 @@ from shared.cli import (
     live,
     messages,
     projects,
+    providers,
     roles,
     send,
     suppressions,
@@ -59,6 +60,7 @@ def _add_commands() -> None:
     group(suppressions.suppressions_app, name="suppressions", rich_help_panel=SENDING)
     command("migrate", epilog="Example: tidings migrate", rich_help_panel=OPERATING)(database.migrate)
     command("live", epilog="Example: tidings live on", rich_help_panel=OPERATING)(live.switch_live)
+    group(providers.providers_app, name="providers", rich_help_panel=OPERATING)
     group(projects.project_app, name="project", rich_help_panel=OPERATING)
     group(projects.key_app, name="key", rich_help_panel=OPERATING)
     command("config", epilog="Example: tidings config --json", rich_help_panel=OPERATING)(

@@ -1,5 +1,6 @@
 """Provider accounts as the API keeps them; credentials are encrypted before they come here."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -32,6 +33,12 @@ async def find_provider(
 ) -> Provider | None:
     statement = select(Provider).where(Provider.project_seq == project_seq, Provider.id == provider_id)
     return await session.scalar(statement.with_for_update(key_share=True) if for_update else statement)
+
+
+async def list_all_providers(session: AsyncSession, project_seq: ProjectSeq) -> Sequence[Provider]:
+    """Oldest first, so of a channel's enabled ones the default comes first."""
+    statement = select(Provider).where(Provider.project_seq == project_seq).order_by(Provider.seq)
+    return (await session.scalars(statement)).all()
 
 
 async def list_providers(session: AsyncSession, project_seq: ProjectSeq, selection: Selection) -> Page:
