@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, SQLColumnExpression, and_, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.errors import RejectedRequest
@@ -59,25 +59,53 @@ async def select_page(
     public_id: SQLColumnExpression[Any],
 ) -> Page:
     """Raises RejectedRequest when the cursor's item is not in the list or cannot be compared."""
-    orders = (*selection.orders, Order(seq, is_descending=False))
+    if not selection.filters:
+        return await _select_counted(session, statement, selection, seq=seq, public_id=public_id)
     matching = statement.where(*selection.filters)
-    wanted = matching
-    total = 0
-    if selection.filters:
-        few = await _find_few(session, matching, seq)
-        total = len(few)
-        if total < MAX_TOTAL:
-            wanted = statement.where(seq == func.any(few))
-    elif selection.with_total:
-        total = await _count(session, matching, seq)
-    if selection.cursor_id is not None:
-        position = await _find_position(session, statement, orders, public_id == selection.cursor_id)
+    few = await _find_few(session, matching, seq)
+    wanted = statement.where(seq == func.any(few)) if len(few) < MAX_TOTAL else matching
+    position = await _find_position(session, statement, selection, seq=seq, public_id=public_id)
+    rows = await _fetch(session, wanted, selection, seq=seq, position=position)
+    return Page(rows, len(few) if selection.with_total else 0)
+
+
+async def _select_counted(
+    session: AsyncSession,
+    statement: AnySelect,
+    selection: Selection,
+    *,
+    seq: SQLColumnExpression[Any],
+    public_id: SQLColumnExpression[Any],
+) -> Page:
+    """Without filters, the total travels in a column of the page's own rows."""
+    position = await _find_position(session, statement, selection, seq=seq, public_id=public_id)
+    if not selection.with_total:
+        return Page(await _fetch(session, statement, selection, seq=seq, position=position), 0)
+    total = _count(statement, seq)
+    rows = await _fetch(session, statement.add_columns(total), selection, seq=seq, position=position)
+    if not rows:  # beyond the last one
+        return Page(rows, int(await session.scalar(select(total)) or 0))
+    return Page([row[:-1] for row in rows], int(rows[0][-1]))
+
+
+async def _fetch(
+    session: AsyncSession,
+    wanted: AnySelect,
+    selection: Selection,
+    *,
+    seq: SQLColumnExpression[Any],
+    position: Sequence[Any] | None,
+) -> Sequence[Row[Any]]:
+    orders = _orders(selection, seq)
+    if position is not None:
         wanted = wanted.where(_beyond(orders, position, is_reversed=selection.is_before_cursor))
     wanted = wanted.order_by(*(_order_by(order, is_reversed=selection.is_before_cursor) for order in orders))
     rows = (await session.execute(wanted.limit(selection.limit).offset(selection.offset))).all()
-    if selection.is_before_cursor:
-        rows = rows[::-1]
-    return Page(rows, total if selection.with_total else 0)
+    return rows[::-1] if selection.is_before_cursor else rows
+
+
+def _orders(selection: Selection, seq: SQLColumnExpression[Any]) -> tuple[Order, ...]:
+    return (*selection.orders, Order(seq, is_descending=False))
 
 
 async def _find_few(session: AsyncSession, matching: AnySelect, seq: SQLColumnExpression[Any]) -> list[int]:
@@ -91,13 +119,21 @@ async def _find_few(session: AsyncSession, matching: AnySelect, seq: SQLColumnEx
 
 
 async def _find_position(
-    session: AsyncSession, statement: AnySelect, orders: Sequence[Order], is_cursor: ColumnElement[bool]
-) -> Row[Any]:
-    """The cursor item's values of the ordered columns."""
-    columns = [order.column for order in orders]
-    position = (
-        await session.execute(statement.with_only_columns(*columns, maintain_column_froms=True).where(is_cursor))
-    ).one_or_none()
+    session: AsyncSession,
+    statement: AnySelect,
+    selection: Selection,
+    *,
+    seq: SQLColumnExpression[Any],
+    public_id: SQLColumnExpression[Any],
+) -> Row[Any] | None:
+    """The cursor item's values of the ordered columns; None without a cursor."""
+    if selection.cursor_id is None:
+        return None
+    columns = [order.column for order in _orders(selection, seq)]
+    of_cursor = statement.with_only_columns(*columns, maintain_column_froms=True).where(
+        public_id == selection.cursor_id
+    )
+    position = (await session.execute(of_cursor)).one_or_none()
     if position is None:
         raise RejectedRequest("general_cursor_not_found", "The cursor names no item of this list.")
     if None in position:
@@ -133,7 +169,11 @@ def _order_by(order: Order, *, is_reversed: bool) -> ColumnElement[Any]:
     return descending.nulls_last() if order.is_nullable else descending
 
 
-async def _count(session: AsyncSession, matching: AnySelect, seq: SQLColumnExpression[Any]) -> int:
-    """At most MAX_TOTAL; along the list's own index, so that other projects' items before them do not matter."""
-    items = matching.with_only_columns(literal(1), maintain_column_froms=True).order_by(seq).limit(MAX_TOTAL)
-    return int(await session.scalar(select(func.count()).select_from(items.subquery())) or 0)
+def _count(statement: AnySelect, seq: SQLColumnExpression[Any]) -> ScalarSelect[Any]:
+    """How many there are, at most MAX_TOTAL: of the list's own table alone, along its own index.
+
+    So other projects' items before them do not matter, nor what is joined to show them.
+    """
+    assert statement.whereclause is not None  # every list has its project's or its parent's
+    items = select(literal(1)).where(statement.whereclause).order_by(seq).limit(MAX_TOTAL).subquery()
+    return select(func.count()).select_from(items).scalar_subquery()
