@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -166,11 +167,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve_bucket(name: str = "tidings") -> Iterator[Bucket]:
+def serve_bucket(name: str = "tidings", *, tls: ssl.SSLContext | None = None) -> Iterator[Bucket]:
     bucket = Bucket(name)
     with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"bucket": bucket})) as server:
         server.daemon_threads = True  # kept connections end with the process
-        bucket.endpoint = f"http://127.0.0.1:{server.server_port}"
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        bucket.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

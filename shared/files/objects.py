@@ -81,6 +81,10 @@ def open_object_store(settings: Settings) -> ObjectStore | None:
     }
     client: ClientConfig = {"connect_timeout": f"{CONNECT_SECONDS}s", "timeout": f"{REQUEST_SECONDS}s"}
     if settings.files_endpoint:
+        if not urlsplit(settings.files_endpoint).netloc:
+            raise ConfigurationError(
+                "TIDINGS_FILES_ENDPOINT is no address.", hint="It looks like https://storage.example.com."
+            )
         config |= {"aws_endpoint_url_s3": settings.files_endpoint}
         client["allow_http"] = settings.files_endpoint.startswith("http://")
     if settings.ca_file:
@@ -118,7 +122,7 @@ def _troubles() -> Iterator[None]:
         yield
     except (BaseError, FileNotFoundError) as error:  # the latter where the bucket is missing
         code = _CODE.search(str(error))
-        reason = code[1] if code else str(error).partition("\n")[0][:200]
+        reason = code[1] if code else str(error).partition("\n")[0].rpartition(" - ")[2]
         raise NotReachable(
             f"The file storage does not do what it is asked: {reason}.",
             hint="Check TIDINGS_FILES_URL, TIDINGS_FILES_ENDPOINT and the keys; `tidings doctor` tries them.",
