@@ -259,8 +259,16 @@ def _shown(message: Mapping[str, Any]) -> dict[str, Any]:
         badge=get(aps, "badge") if isinstance(aps, dict) else None,
         sound=get(message, "android", "notification", "sound"),
         data=get(message, "data"),
+        settings=_settings(message),
         payload=message,
     )
+
+
+def _settings(message: Mapping[str, Any]) -> dict[str, Any]:
+    """What an Android device would do with it besides."""
+    names = ("click_action", "icon", "color", "channel_id", "notification_count")
+    said = {name: get(message, "android", "notification", name) for name in names}
+    return {name: value for name, value in {"priority": get(message, "android", "priority"), **said}.items() if value}
 
 
 def _key_of(message: Mapping[str, Any]) -> str:

@@ -56,7 +56,7 @@ def _push(line: Mapping[str, Any]) -> str:
 
 def _phone(line: Mapping[str, Any]) -> str:
     badge = f'<span class="badge">{escape(str(line["badge"]))}</span>' if line.get("badge") else ""
-    image = f'<p class="picture">Picture: {escape(line["image"])}</p>' if line.get("image") else ""
+    image = f'<p class="picture">Picture: {escape(str(line["image"]))}</p>' if line.get("image") else ""
     sound = f'<p class="note">Sound: {escape(str(line["sound"]))}</p>' if line.get("sound") else ""
     return (
         f'<div class="phone"><div class="card"><span class="icon">{badge}</span>'

@@ -229,6 +229,18 @@ async def test_a_push_is_shown_as_a_device_would(simulator: Simulator, inbox: As
     assert "mutable-content" in page
 
 
+async def test_a_push_over_fcm_tells_what_android_does_with_it(
+    simulator: Simulator, fcm: FcmClient, inbox: Ask
+) -> None:
+    android = {"priority": "HIGH", "notification": {"clickAction": "OPEN", "color": "#ff0000"}}
+    await asyncio.to_thread(fcm.send, {"token": "device", "notification": {"title": "Knock"}, "android": android})
+
+    page = (await inbox("GET", f"/messages/{simulator.record.n}")).text
+
+    for row in (("priority", "HIGH"), ("click_action", "OPEN"), ("color", "#ff0000")):
+        assert "".join(f"<td>{cell}</td>" for cell in row) in page
+
+
 async def test_a_push_without_words_shows_nothing(simulator: Simulator, inbox: Ask) -> None:
     content = contents.push(body="", payload={"aps": {"content-available": 1}})
     page = (await inbox("GET", f"/messages/{capture(simulator, content, title='')}")).text
