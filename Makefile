@@ -10,7 +10,7 @@ OTHER_SDKS := node-14.2.0
 installed   = $(patsubst %,.sdk/%/.installed,$(1))
 
 # of `make fuzz`
-EXAMPLES ?= 100
+EXAMPLES ?= 25
 ifndef SEED
 SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 endif
