@@ -12,6 +12,7 @@ from shared.providers.email import mailgun_receipts, resend_receipts, sendgrid_r
 from shared.providers.email.mailgun import MailgunAdapter
 from shared.providers.email.resend import ResendAdapter
 from shared.providers.email.sendgrid import SendgridAdapter
+from shared.providers.email.ses import SesAdapter
 from shared.providers.email.smtp import SmtpAdapter
 from shared.providers.http_adapter import HttpAdapter
 from shared.providers.push.apns import ApnsAdapter
@@ -30,6 +31,7 @@ ADAPTERS: Final[Mapping[str, type[Adapter]]] = {
     SendgridAdapter.kind: SendgridAdapter,
     MailgunAdapter.kind: MailgunAdapter,
     ResendAdapter.kind: ResendAdapter,
+    SesAdapter.kind: SesAdapter,
     FcmAdapter.kind: FcmAdapter,
     ApnsAdapter.kind: ApnsAdapter,
     TwilioAdapter.kind: TwilioAdapter,

@@ -53,6 +53,11 @@ def mailbox(name: str, display_name: str, address: str) -> bytes:
     return f"{name}: {phrase}\r\n <{address}>\r\n".encode()
 
 
+def one_line(header: bytes) -> str:
+    """A header's value, unfolded and in ASCII: for APIs that write the header themselves."""
+    return header.decode().partition(": ")[2].replace("\r\n", "")
+
+
 def check_written(written: bytes, expected: dict[str, str]) -> None:
     """Parse what was written: exactly the expected headers in their order, each with its expected text.
 

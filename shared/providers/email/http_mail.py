@@ -31,7 +31,7 @@ Rendered = TypeVar("Rendered")
 class Line(NamedTuple):
     """One line of a mailer's error table; the first that fits counts."""
 
-    status: int
+    status: int | None  # None: any
     words: str  # a regular expression that is found in what it says, whatever the case; "": any
     meaning: Meaning
 
@@ -130,7 +130,7 @@ def document_of(reply: Reply) -> dict[str, Any]:
 
 def find_meaning(table: Sequence[Line], status: int, words: str) -> Meaning:
     for line in table:
-        if line.status == status and re.search(line.words, words, re.IGNORECASE):
+        if line.status in {None, status} and re.search(line.words, words, re.IGNORECASE):
             return line.meaning
     return meaning_of_status(status)
 
