@@ -109,7 +109,7 @@ class Settling:
                 self._refuse(target_seq, identifier, "refused", outcome.reason)
             case DeadAddress():
                 self._refuse(target_seq, identifier, "dead_address", outcome.reason)
-                self._bury(target_seq, outcome.reason)
+                self._bury(target_seq, identifier, outcome.reason)
             case Retry():
                 self._retry(target_seq, identifier, outcome)
             case Unknown():
@@ -119,10 +119,10 @@ class Settling:
             case _:
                 assert_never(outcome)
 
-    def _bury(self, target_seq: int, reason: str) -> None:
+    def _bury(self, target_seq: int, identifier: str, reason: str) -> None:
         """A dead token expires its target; a dead address is suppressed, whoever has it."""
         if self._batch.message.channel == Channel.PUSH:
-            self._recording.dead_targets.append(target_seq)
+            self._recording.dead_targets[target_seq] = identifier
         else:
             claimed = self._claimed
             verdict = Verdict(claimed.project_seq, claimed.provider_seq, "dead_address", reason, target_seq)

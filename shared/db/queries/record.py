@@ -89,7 +89,7 @@ class Recording:
     attempts: dict[int, list[AttemptRow]] = field(default_factory=lambda: defaultdict(list))
     following: dict[int, list[FollowingBatch]] = field(default_factory=lambda: defaultdict(list))
     resends: dict[int, int] = field(default_factory=lambda: defaultdict(int))  # decided now; key: batch seq
-    dead_targets: list[int] = field(default_factory=list)  # push targets that expire
+    dead_targets: dict[int, str] = field(default_factory=dict)  # push targets that expire -> the address that is dead
     suppressions: list[Verdict] = field(default_factory=list)  # addresses that must not be used again
     faults: dict[int, str | None] = field(default_factory=dict)  # provider_seq: why it is at fault; None: mended
 
@@ -287,9 +287,11 @@ async def _write_verdicts(connection: HotConnection, recording: Recording) -> No
     """What the provider said of addresses and accounts; in the order of their keys, as every writer does."""
     if recording.dead_targets:
         await connection.execute(
+            # a device that registered anew meanwhile has another address
             "UPDATE targets SET expired = true, updated_at = now() WHERE seq IN"
-            " (SELECT seq FROM targets WHERE seq = ANY(%s) AND NOT expired ORDER BY seq FOR UPDATE)",
-            [recording.dead_targets],
+            " (SELECT seq FROM targets JOIN unnest(%s::bigint[], %s::text[]) AS dead (seq, identifier)"
+            " USING (seq, identifier) WHERE NOT expired ORDER BY seq FOR UPDATE OF targets)",
+            [list(recording.dead_targets), list(recording.dead_targets.values())],
         )
     await suppress(connection, recording.suppressions)
     for provider_seq, reason in sorted(recording.faults.items()):

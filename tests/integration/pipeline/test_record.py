@@ -208,11 +208,24 @@ async def test_batches_of_many_messages_settle_in_one_recording(bench: Bench) ->
 async def test_dead_tokens_expire_their_targets(bench: Bench) -> None:
     await bench.planned_campaign(2)
     batch = await bench.claim_one()
-    recording = Recording(dead_targets=[batch.targets[1]])
+    addresses = [address for (address,) in bench.ask("SELECT identifier FROM targets ORDER BY seq")]
+    recording = Recording(dead_targets={batch.targets[1]: addresses[1]})
     change(recording, batch, sent=batch.targets, closes=True)
     await bench.record(recording)
 
     assert bench.ask("SELECT expired FROM targets ORDER BY seq") == [(False,), (True,)]
+
+
+async def test_a_device_that_registered_anew_while_its_old_token_was_tried_lives_on(bench: Bench) -> None:
+    await bench.planned_campaign(1)
+    batch = await bench.claim_one()
+    ((address,),) = bench.ask("SELECT identifier FROM targets")
+    bench.do("UPDATE targets SET identifier = 'fresh'")
+    recording = Recording(dead_targets={batch.targets[0]: address})
+    change(recording, batch, sent=batch.targets, closes=True)
+    await bench.record(recording)
+
+    assert bench.ask("SELECT expired FROM targets") == [(False,)]
 
 
 async def test_an_account_fault_is_on_file_since_its_first_report_until_it_is_mended(bench: Bench) -> None:

@@ -47,8 +47,8 @@ def test_a_refusal_is_final_and_an_error_of_the_message(outcome: Outcome, word: 
     assert (_sums(settled), settled.following) == ({"failed": 1}, [])
 
 
-@pytest.mark.parametrize(("kind", "expired"), [("fcm", [2]), ("smtp", [])])
-def test_a_dead_push_token_expires_its_target(kind: str, expired: list[int]) -> None:
+@pytest.mark.parametrize(("kind", "expired"), [("fcm", {2: "address"}), ("smtp", {})])
+def test_a_dead_push_token_expires_its_target(kind: str, expired: dict[int, str]) -> None:
     settled = settle(open_batch(kind=kind), (2, "address", DeadAddress("gone")))
 
     assert settled.recording.dead_targets == expired
