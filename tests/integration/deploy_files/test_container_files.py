@@ -81,6 +81,7 @@ def test_the_simulator_listens_where_the_workers_send() -> None:
     assert word == "simulator"
     assert number(rf"TIDINGS_ENDPOINT_SMTP: {options.advertise}:(\d+)", worker) == options.smtp_port
     assert number(rf"TIDINGS_ENDPOINT_FCM: https://{options.advertise}:(\d+)", worker) == options.fcm_port
+    assert number(rf"TIDINGS_ENDPOINT_APNS: https://{options.advertise}:(\d+)", worker) == options.apns_port
     assert number(r"urlopen\('http://127.0.0.1:(\d+)/", service(WITH_SIMULATOR, "simulator")) == options.http_port
 
 
