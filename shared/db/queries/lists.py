@@ -4,7 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, SQLColumnExpression, and_, func, literal, or_, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    SQLColumnExpression,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.errors import RejectedRequest
@@ -62,11 +76,11 @@ async def select_page(
     if not selection.filters:
         return await _select_counted(session, statement, selection, seq=seq, public_id=public_id)
     matching = statement.where(*selection.filters)
-    few = await _find_few(session, matching, seq)
-    wanted = statement.where(seq == func.any(few)) if len(few) < MAX_TOTAL else matching
+    total, few = await _find_few(session, matching, seq)
+    wanted = matching if few is None else statement.where(seq == func.any(few))
     position = await _find_position(session, statement, selection, seq=seq, public_id=public_id)
     rows = await _fetch(session, wanted, selection, seq=seq, position=position)
-    return Page(rows, len(few) if selection.with_total else 0)
+    return Page(rows, total if selection.with_total else 0)
 
 
 async def _select_counted(
@@ -108,14 +122,20 @@ def _orders(selection: Selection, seq: SQLColumnExpression[Any]) -> tuple[Order,
     return (*selection.orders, Order(seq, is_descending=False))
 
 
-async def _find_few(session: AsyncSession, matching: AnySelect, seq: SQLColumnExpression[Any]) -> list[int]:
-    """The seqs of what matches, at most MAX_TOTAL, in no order: counted, and where they are fewer, put in order.
+async def _find_few(
+    session: AsyncSession, matching: AnySelect, seq: SQLColumnExpression[Any]
+) -> tuple[int, list[int] | None]:
+    """How many match, at most MAX_TOTAL; and where they are fewer, their seqs, of which a page is then put in order.
 
     Asked for the first of them in order, the planner likes to walk the whole list until enough have matched, and where
     they are rare, or all at its end, reads everything: 10 s for a word that is in one of a million messages.
     """
     few = matching.with_only_columns(seq.label("seq"), maintain_column_froms=True).limit(MAX_TOTAL).subquery()
-    return await session.scalar(select(func.array_agg(few.c.seq))) or []
+    seqs = func.coalesce(func.array_agg(few.c.seq), [], type_=ARRAY(BigInteger))
+    total, found = (
+        await session.execute(select(func.count(), case((func.count() < MAX_TOTAL, seqs))).select_from(few))
+    ).one()
+    return total, found
 
 
 async def _find_position(
