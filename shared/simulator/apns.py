@@ -286,9 +286,10 @@ def _shown(payload: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         badge=badge if isinstance(badge, int) else None,
         sound=str(sound.get("name")) if isinstance(sound, dict) else sound and str(sound),
         data={name: value for name, value in payload.items() if name != "aps"},
+        settings=settings or None,
         payload=payload,
     )
-    return str(texts.get("title") or ""), {**settings, **content}
+    return str(texts.get("title") or ""), content
 
 
 def _with_id(reply: Reply, apns_id: str) -> Reply:

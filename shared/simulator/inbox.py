@@ -64,6 +64,7 @@ class Inbox:
             ("GET", re.compile("/magic"), self._show_magic),
             ("GET", re.compile("/receipts"), self._show_receipts),
             ("PUT", re.compile("/receipts"), self._set_receipts),
+            ("GET", re.compile("/credentials"), self._credentials),
             ("GET", re.compile("/service-account"), self._service_account),
         )
 
@@ -172,6 +173,10 @@ class Inbox:
         for name, url in wishes.items():
             self._providers[name].receipts_url = url
         return self._show_receipts(request)
+
+    def _credentials(self, _request: Request) -> Reply:
+        """By the names that the Messaging API has for them."""
+        return _json({name: provider.credentials() for name, provider in self._providers.items()})
 
     def _service_account(self, request: Request) -> Reply:
         return _json(self._accounts.mint(_query_of(request, {"project"}).get("project") or DEFAULT_PROJECT))

@@ -150,6 +150,13 @@ async def test_deleting_empties_the_inbox(fcm: FcmClient, inbox: Ask) -> None:
     assert (await inbox("GET", "/stats")).json["providers"] == {}
 
 
+async def test_credentials_are_handed_out(simulator: Simulator, inbox: Ask) -> None:
+    handed_out = (await inbox("GET", "/credentials")).json
+
+    assert handed_out == simulator.describe()["credentials"]
+    assert handed_out["apns"].keys() == {"authKey", "authKeyId", "teamId", "bundleId"}
+
+
 async def test_a_service_account_is_issued_for_a_project(simulator: Simulator, fcm: FcmClient, inbox: Ask) -> None:
     account = (await inbox("GET", "/service-account?project=my-app")).json
 
