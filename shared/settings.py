@@ -156,6 +156,9 @@ class Settings(BaseSettings):
     endpoint_msg91: str | None = None
     endpoint_telesign: str | None = None
     endpoint_textmagic: str | None = None
+    telesign_bulk: bool = Field(
+        False, description="send through Telesign in bulk: then receipts alone, which it must post, tell of each number"
+    )
     ca_file: Path | None = Field(None, description="PEM file with a further certificate authority to trust")
 
     # The simulator

@@ -18,8 +18,15 @@ from shared.providers.http_adapter import HttpAdapter
 from shared.providers.push.apns import ApnsAdapter
 from shared.providers.push.fcm import FcmAdapter
 from shared.providers.receipts import ReceiptReader
-from shared.providers.sms import msg91_receipts, textmagic_receipts, twilio_receipts, vonage_receipts
+from shared.providers.sms import (
+    msg91_receipts,
+    telesign_receipts,
+    textmagic_receipts,
+    twilio_receipts,
+    vonage_receipts,
+)
 from shared.providers.sms.msg91 import Msg91Adapter
+from shared.providers.sms.telesign import TelesignAdapter, TelesignBulkAdapter
 from shared.providers.sms.textmagic import TextmagicAdapter
 from shared.providers.sms.twilio import TwilioAdapter
 from shared.providers.sms.vonage import VonageAdapter
@@ -36,6 +43,7 @@ ADAPTERS: Final[Mapping[str, type[Adapter]]] = {
     ApnsAdapter.kind: ApnsAdapter,
     TwilioAdapter.kind: TwilioAdapter,
     VonageAdapter.kind: VonageAdapter,
+    TelesignAdapter.kind: TelesignAdapter,
     TextmagicAdapter.kind: TextmagicAdapter,
     Msg91Adapter.kind: Msg91Adapter,
 }
@@ -46,6 +54,7 @@ RECEIPT_READERS: Final[Mapping[str, ReceiptReader]] = {
     ResendAdapter.kind: resend_receipts.read_receipts,
     TwilioAdapter.kind: twilio_receipts.read_receipts,
     VonageAdapter.kind: vonage_receipts.read_receipts,
+    TelesignAdapter.kind: telesign_receipts.read_receipts,
     TextmagicAdapter.kind: textmagic_receipts.read_receipts,
     Msg91Adapter.kind: msg91_receipts.read_receipts,
 }
@@ -82,6 +91,8 @@ def make_adapter(
         return FcmAdapter(account, transport=transport, token_store=token_store, endpoint=endpoint)
     if facts is ApnsAdapter:
         return ApnsAdapter(account, transport=transport, endpoint=endpoint)
+    if facts is TelesignAdapter and settings.telesign_bulk:
+        facts = TelesignBulkAdapter
     return cast("type[HttpAdapter[Any]]", facts)(account, transport=transport, endpoint=endpoint)
 
 
