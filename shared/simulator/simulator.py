@@ -25,6 +25,7 @@ from shared.simulator.resend import Resend
 from shared.simulator.sendgrid import Sendgrid
 from shared.simulator.service_accounts import ServiceAccounts
 from shared.simulator.smtp import Smtp
+from shared.simulator.telesign import Telesign
 from shared.simulator.textmagic import Textmagic
 from shared.simulator.twilio import Twilio
 from shared.simulator.vonage import Vonage
@@ -34,7 +35,7 @@ from shared.simulator.wire.smtp import SmtpServer
 
 READY_FILE = "simulator.json"
 
-HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (Sendgrid, Mailgun, Resend, Twilio, Vonage, Textmagic, Msg91)
+HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (Sendgrid, Mailgun, Resend, Twilio, Vonage, Telesign, Textmagic, Msg91)
 """Those that share the port `https`."""
 
 LARGEST_CALL_BYTES = 48 * 1024**2
