@@ -47,6 +47,7 @@ CURRENT = "current"
     limit=RateLimit(10, HOUR, by=("address",)),
 )
 async def create_account(call: Call, body: AccountCreate) -> UserModel:
+    """Signing up, with a target for the e-mail address."""
     user, owned = await register_user(call, body)
     return UserModel.of(user, owned, with_hash=False)
 
@@ -67,6 +68,7 @@ async def get_account(call: Call) -> UserModel:
     limit=RateLimit(10, HOUR, by=("email",)),
 )
 async def create_email_session(call: Call, body: EmailSessionCreate) -> SessionModel:
+    """Sets the session's cookies."""
     if isinstance(call.principal, LoggedIn):
         raise RejectedRequest("user_session_already_exists", "There is a session already. End it first.")
     async with call.services.sessions() as session:
@@ -150,6 +152,7 @@ def _own_push_target(target: Target | None) -> Target:
     refusals=["user_target_not_found", "user_target_already_exists"],
 )
 async def update_push_target(call: Call, target_id: TargetId, body: PushTargetUpdate) -> TargetModel:
+    """A new token makes an expired device live again."""
     async with call.services.sessions.begin() as session:
         target = _own_push_target(
             await targets.find_target(session, call.project.seq, target_id, user_seq=call.user.seq)

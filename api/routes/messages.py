@@ -65,6 +65,7 @@ UPDATE_REFUSALS = (
     refusals=[*CREATE_REFUSALS, "message_target_not_email"],
 )
 async def create_email(call: Call, body: EmailCreate) -> MessageModel:
+    """Sent at once, unless it is a draft or has a time; targets, `cc`, `bcc` and `emails` must be the project's."""
     return await accept_message(call, Channel.EMAIL, body)
 
 
@@ -75,6 +76,7 @@ async def create_email(call: Call, body: EmailCreate) -> MessageModel:
     refusals=["message_missing_target", "message_already_exists", "message_target_not_sms"],
 )
 async def create_sms(call: Call, body: SmsCreate) -> MessageModel:
+    """Sent at once, unless it is a draft or has a time."""
     return await accept_message(call, Channel.SMS, body)
 
 
@@ -85,6 +87,7 @@ async def create_sms(call: Call, body: SmsCreate) -> MessageModel:
     refusals=[*CREATE_REFUSALS, "message_target_not_push"],
 )
 async def create_push(call: Call, body: PushCreate) -> MessageModel:
+    """Sent at once, unless it is a draft or has a time; an image gets an address that devices can load."""
     return await accept_message(call, Channel.PUSH, body)
 
 
@@ -95,6 +98,7 @@ async def create_push(call: Call, body: PushCreate) -> MessageModel:
     refusals=UPDATE_REFUSALS,
 )
 async def update_email(call: Call, message_id: MessageId, body: EmailUpdate) -> MessageModel:
+    """Drafts and scheduled messages only. `draft: false` without a time sends it now."""
     return await change_message(call, Channel.EMAIL, message_id, body)
 
 
@@ -105,6 +109,7 @@ async def update_email(call: Call, message_id: MessageId, body: EmailUpdate) -> 
     refusals=[refusal for refusal in UPDATE_REFUSALS if not refusal.startswith("storage")],
 )
 async def update_sms(call: Call, message_id: MessageId, body: SmsUpdate) -> MessageModel:
+    """Drafts and scheduled messages only. `draft: false` without a time sends it now."""
     return await change_message(call, Channel.SMS, message_id, body)
 
 
@@ -115,6 +120,7 @@ async def update_sms(call: Call, message_id: MessageId, body: SmsUpdate) -> Mess
     refusals=UPDATE_REFUSALS,
 )
 async def update_push(call: Call, message_id: MessageId, body: PushUpdate) -> MessageModel:
+    """Drafts and scheduled messages only. `draft: false` without a time sends it now."""
     return await change_message(call, Channel.PUSH, message_id, body)
 
 
@@ -146,6 +152,7 @@ async def get_message(call: Call, message_id: MessageId) -> MessageModel:
     refusals=["message_not_found", "message_already_scheduled"],
 )
 async def delete_message(call: Call, message_id: MessageId) -> None:
+    """What is not sent yet is cancelled."""
     async with call.services.sessions.begin() as session:
         seq = await messages.delete_message(session, call.project.seq, message_id)
         if seq is None:

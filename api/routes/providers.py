@@ -128,6 +128,10 @@ def _declare(kind: ProviderKind) -> None:
     # the kernel and FastAPI read a handler's parameters off its annotations; these are only known here
     create.__annotations__["body"] = kind.create
     update.__annotations__["body"] = kind.update
+    create.__doc__ = (
+        f"An account that delivers {PROVIDER_KINDS[kind.name].value}. Incomplete, it is kept but not enabled."
+    )
+    update.__doc__ = f"What is given replaces what is stored. To be enabled it needs {', '.join(kind.needs)}."
     create.__name__ = f"create_{kind.name}_provider"
     update.__name__ = f"update_{kind.name}_provider"
     routes.post(path, scope="providers.write", answers=ProviderModel, refusals=["provider_already_exists"])(create)

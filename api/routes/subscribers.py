@@ -64,6 +64,7 @@ async def _find_topic(call: Call, session: AsyncSession, topic_id: str, *, for_u
     refusals=["topic_not_found"],
 )
 async def list_subscribers(call: Call, topic_id: TopicId, wanted: Annotated[ListParameters, Query()]) -> SubscriberList:
+    """Users see their own subscriptions only."""
     async with call.services.sessions() as session:
         topic = await _find_topic(call, session, topic_id)
         selection = select(
@@ -82,6 +83,7 @@ async def list_subscribers(call: Call, topic_id: TopicId, wanted: Annotated[List
     refusals=["topic_not_found", "user_unauthorized", "user_target_not_found", "subscriber_already_exists"],
 )
 async def create_subscriber(call: Call, topic_id: TopicId, body: SubscriberCreate) -> SubscriberModel:
+    """Users need one of the roles in the topic's `subscribe`; the target need not be theirs."""
     async with call.services.sessions.begin() as session:
         _check_may_subscribe(call, await _find_topic(call, session, topic_id))
         joining = found(
@@ -101,6 +103,7 @@ async def create_subscriber(call: Call, topic_id: TopicId, body: SubscriberCreat
     refusals=["topic_not_found", "subscriber_not_found"],
 )
 async def get_subscriber(call: Call, topic_id: TopicId, subscriber_id: SubscriberId) -> SubscriberModel:
+    """Users see their own subscriptions only."""
     async with call.services.sessions() as session:
         topic = await _find_topic(call, session, topic_id)
         membership = await subscribers.find_subscriber(session, topic, subscriber_id)
@@ -113,6 +116,7 @@ async def get_subscriber(call: Call, topic_id: TopicId, subscriber_id: Subscribe
     refusals=["topic_not_found", "subscriber_not_found"],
 )
 async def delete_subscriber(call: Call, topic_id: TopicId, subscriber_id: SubscriberId) -> None:
+    """Users end their own subscriptions only."""
     async with call.services.sessions.begin() as session:
         topic = await _find_topic(call, session, topic_id, for_update=True)
         member = await subscribers.find_subscriber(session, topic, subscriber_id)

@@ -75,6 +75,7 @@ async def list_targets(
     refusals=["general_invalid_email", "general_invalid_phone", "user_not_found", "user_target_already_exists"],
 )
 async def create_target(call: Call, user_id: UserId, body: TargetCreate) -> TargetModel:
+    """An unknown provider is stored as null: the default one serves the target."""
     _check_identifier(body.provider_type, body.identifier)
     async with call.services.sessions.begin() as session:
         user = await _find_user(call, session, user_id)
@@ -121,6 +122,7 @@ async def get_target(call: Call, user_id: UserId, target_id: TargetId) -> Target
     ],
 )
 async def update_target(call: Call, user_id: UserId, target_id: TargetId, body: TargetUpdate) -> TargetModel:
+    """A new identifier makes an expired target live again."""
     given = body.model_dump(exclude_unset=True)
     async with call.services.sessions.begin() as session:
         user = await _find_user(call, session, user_id)
@@ -146,6 +148,7 @@ async def update_target(call: Call, user_id: UserId, target_id: TargetId, body: 
     "/v1/users/{userId}/targets/{targetId}", scope=WRITE, refusals=["user_not_found", "user_target_not_found"]
 )
 async def delete_target(call: Call, user_id: UserId, target_id: TargetId) -> None:
+    """It leaves its topics."""
     async with call.services.sessions.begin() as session:
         user = await _find_user(call, session, user_id)
         found(

@@ -69,6 +69,7 @@ async def get_topic(call: Call, topic_id: TopicId) -> TopicModel:
 
 @routes.patch("/v1/messaging/topics/{topicId}", scope="topics.write", answers=TopicModel, refusals=["topic_not_found"])
 async def update_topic(call: Call, topic_id: TopicId, body: TopicUpdate) -> TopicModel:
+    """What is not given, or null, stays."""
     given = body.model_dump(exclude_unset=True)
     async with call.services.sessions.begin() as session:
         topic = await topics.update_topic(session, call.project.seq, topic_id, **given)
@@ -79,6 +80,7 @@ async def update_topic(call: Call, topic_id: TopicId, body: TopicUpdate) -> Topi
 
 @routes.delete("/v1/messaging/topics/{topicId}", scope="topics.write", refusals=["topic_not_found"])
 async def delete_topic(call: Call, topic_id: TopicId) -> None:
+    """Its subscribers leave with it; messages that name it are untouched."""
     async with call.services.sessions.begin() as session:
         seq = found(await topics.delete_topic(session, call.project.seq, topic_id), "topic_not_found")
         await _record(call, session, seq, topic_id, "delete")

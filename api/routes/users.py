@@ -59,6 +59,7 @@ async def list_users(call: Call, wanted: Annotated[ListParameters, Query()]) -> 
 
 @routes.post("/v1/users", scope="users.write", answers=UserModel, refusals=["user_already_exists"])
 async def create_user(call: Call, body: UserCreate) -> UserModel:
+    """With a target for the e-mail address and one for the phone number."""
     user, owned = await register_user(call, body)
     return UserModel.of(user, owned)
 
@@ -98,6 +99,7 @@ async def create_session(call: Call, user_id: UserId) -> SessionModel:
     refusals=["user_not_found", "user_session_not_found"],
 )
 async def create_user_jwt(call: Call, user_id: UserId, body: UserTokenCreate) -> TokenModel:
+    """Stands for the user where a key would say too much."""
     async with call.services.sessions() as session:
         user = found(await users.find_user(session, call.project.seq, user_id), "user_not_found")
         is_recent = body.session_id == RECENT

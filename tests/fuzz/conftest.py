@@ -59,8 +59,9 @@ def fuzzed_api(engines: Engines, migrated_template: str) -> Iterator[RunningApi]
         connection.execute("DROP DATABASE test_fuzz WITH (FORCE)")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def project(fuzzed_api: RunningApi) -> Iterator[Project]:
+    """Each test's own: requests delete what they find."""
     caller = make_caller(fuzzed_api)
     with caller.session:
         yield Project.fill(caller)
