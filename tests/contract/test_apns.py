@@ -304,3 +304,21 @@ async def test_delivers_to_the_simulator(tmp_path: Path) -> None:
         assert line is not None
         assert (line["title"], line["delivery"], line["payload"]["order"]) == ("Hello", "7-0", 7)
         await transport.aclose()
+
+
+async def test_a_server_that_shuts_down_again_and_again_costs_nobody_a_push(tmp_path: Path) -> None:
+    """What is above the last stream of a GOAWAY is tried again, and nothing below it."""
+    async with Simulator.running(tmp_path, faults={"apns": {"goaway_after": 100, "latency_ms": 5}}) as simulator:
+        transport = CurlTransport(timeout_seconds=5, ca_file=simulator.ca_file)
+        account = Account(1, 1, simulator.apns.credentials())
+        adapter = ApnsAdapter(account, transport=transport, endpoint=simulator.apns_endpoint)
+        waiting = [SendRequest(f"7-{number}", f"{number:064x}") for number in range(300)]
+        while waiting:
+            outcomes = await collect(adapter, ApnsWire.content, waiting)
+            assert {type(outcome) for outcome in outcomes} <= {Accepted, Retry}
+            pairs = zip(waiting, outcomes, strict=True)
+            waiting = [request for request, outcome in pairs if isinstance(outcome, Retry)]
+
+        tally = simulator.record.tallies["apns"]
+        assert (tally.captured, tally.copies) == (300, 0)
+        await transport.aclose()

@@ -191,6 +191,16 @@ async def test_ordinary_tokens_hold_no_magic_by_chance(fcm: FcmClient, token: st
     assert (await asyncio.to_thread(fcm.send, {"token": token})).status == 200
 
 
+async def test_an_account_of_the_wrong_project_is_told_that_no_token_is_its_own(
+    simulator: Simulator, fcm: FcmClient
+) -> None:
+    simulator.faults.set("fcm", foreign_rate=1)
+
+    answers = [await asyncio.to_thread(fcm.send, {"token": f"token-{number}"}) for number in range(3)]
+
+    assert [error_code_of(answer) for answer in answers] == ["SENDER_ID_MISMATCH"] * 3
+
+
 async def test_a_throttled_token_is_accepted_the_second_time(simulator: Simulator, fcm: FcmClient) -> None:
     first = await asyncio.to_thread(fcm.send, {"token": "throttled-1"})
     second = await asyncio.to_thread(fcm.send, {"token": "throttled-1"})
