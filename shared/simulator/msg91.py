@@ -3,14 +3,10 @@
 import json
 import re
 import secrets
-import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from hashlib import blake2b
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from hmac import compare_digest
-from typing import Annotated, Any, ClassVar, Final, Literal
-from urllib.parse import urlencode
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field
 
@@ -18,7 +14,7 @@ from shared.simulator import contents
 from shared.simulator.faults import Fate, FaultProfile, retry_after
 from shared.simulator.http_provider import HttpProvider
 from shared.simulator.magic_numbers import magic_numbers
-from shared.simulator.outgoing import OutgoingCall
+from shared.simulator.msg91_flow import Flow, Generation, Repeats, webhooks
 from shared.simulator.record import Capture
 from shared.simulator.sms_call import CALL_FATES, draw
 from shared.simulator.wire.exchange import HTML, Reply, Request
@@ -34,37 +30,7 @@ REFERENCE: Final = re.compile(r"[A-Za-z0-9_.-]{1,80}", re.ASCII)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Msg91Profile(FaultProfile):
     duplicate_seconds: Annotated[float, Field(ge=0, le=600)] = 10.0  # the same to the same phone is dropped for so long
-    receipt_generation: Literal["v2", "v3", "new"] = "v2"  # as chosen in the account
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """A call as it was taken."""
-
-    request_id: str
-    sender: str
-    reference: str
-    taken: Sequence[tuple[str, Fate]]  # phones with their plus
-
-
-@dataclass(slots=True)
-class Repeats:
-    """What was taken within the last seconds."""
-
-    _seen: set[int] = field(default_factory=set)
-    _times: deque[tuple[float, int]] = field(default_factory=deque)
-
-    def is_new(self, what: tuple[str, ...], seconds: float) -> bool:
-        """Notes it, if so."""
-        now = time.monotonic()
-        while self._times and self._times[0][0] <= now - seconds:
-            self._seen.discard(self._times.popleft()[1])
-        fingerprint = hash(what)
-        if fingerprint in self._seen:
-            return False
-        self._seen.add(fingerprint)
-        self._times.append((now, fingerprint))
-        return True
+    receipt_generation: Generation = "v2"  # as chosen in the account
 
 
 class Msg91(HttpProvider):
@@ -160,7 +126,7 @@ class Msg91(HttpProvider):
                     provider=self.name,
                     recipient=phone,
                     message=flow.request_id,
-                    key=_key_of(flow, variables),
+                    key=flow.key(variables),
                     title=text,
                     outcome=fate,
                     content={
@@ -171,7 +137,7 @@ class Msg91(HttpProvider):
                 )
             )
         if self.receipts_url:
-            self.post_receipts(_webhooks(flow, self.receipts_url, self.plan.profile.receipt_generation))
+            self.post_receipts(webhooks(flow, self.receipts_url, self.plan.profile.receipt_generation))
         return flow.request_id
 
     def _failure(self, fate: Fate) -> Reply:
@@ -189,41 +155,12 @@ class Msg91(HttpProvider):
         return reply
 
 
-def _webhooks(flow: Flow, url: str, generation: str) -> Iterator[OutgoingCall]:
-    """The second generation posts a request's numbers together, the others each by itself."""
-    reports = [{"number": phone[1:], **_REPORTS.get(fate, _DELIVERED)} for phone, fate in flow.taken]
-    request = {"requestId": flow.request_id, "senderId": flow.sender}
-    if generation == "v2":
-        batch = {**request, "report": [{**report, "CRQID": flow.reference} for report in reports]}
-        form = urlencode({"data": json.dumps([batch])})
-        yield OutgoingCall(url, (("content-type", "application/x-www-form-urlencoded"),), form.encode())
-        return
-    for report in reports:
-        document = {**request, "CRQID": flow.reference, **report}
-        if generation == "new":
-            document = {**document, "telNum": document.pop("number"), "status": document.pop("desc")}
-        yield OutgoingCall(url, (("content-type", "application/json"),), json.dumps(document).encode())
-
-
-_DELIVERED: Final = {"status": "1", "desc": "DELIVERED"}
-_REPORTS: Final = {
-    Fate.UNDELIVERED: {"status": "2", "desc": "FAILED", "failedReason": "Handset switched off"},
-    Fate.OPTED_OUT: {"status": "9", "desc": "NDNC"},
-}
-
-
 def _parse(body: bytes) -> Any:
     """None, which is no valid request either, where it is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
-
-
-def _key_of(flow: Flow, variables: Mapping[str, str]) -> str:
-    """Equal for copies: of what a phone would show, and the sender's own reference."""
-    shown = json.dumps([flow.sender, flow.reference, sorted(variables.items())])
-    return blake2b(shown.encode(), digest_size=8).hexdigest()
 
 
 def _error(words: str, *, status: int = 200, code: str | None = None) -> Reply:

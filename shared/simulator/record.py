@@ -22,6 +22,9 @@ FLUSH_SECONDS = 0.05
 KEPT_ENTRIES = 50_000
 """Entries that lists and searches look through; counts and the file know them all."""
 
+TITLE_CHARACTERS = 200
+"""So much of a title they keep; a text message is its own title."""
+
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -165,7 +168,7 @@ class Record:
 
     def _enter(self, line: Mapping[str, Any], offset: int, length: int) -> None:
         self.n = line["n"]
-        provider, recipient, title = line["provider"], line["recipient"], line["title"]
+        provider, recipient, title = line["provider"], line["recipient"], line["title"][:TITLE_CHARACTERS]
         tally = self.tallies[provider]
         tally.captured += 1
         tally.outcomes[line["outcome"]] += 1

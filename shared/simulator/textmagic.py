@@ -3,14 +3,12 @@
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from hmac import compare_digest
 from typing import Any, ClassVar, Final, Literal
 from urllib.parse import parse_qsl
 
-from shared.domain.segments import count_segments
 from shared.simulator import contents
 from shared.simulator.faults import Fate, FaultProfile, retry_after
 from shared.simulator.http_provider import HttpProvider
@@ -19,14 +17,12 @@ from shared.simulator.outgoing import OutgoingCall
 from shared.simulator.posted_form import PostedForm, posted
 from shared.simulator.record import Capture
 from shared.simulator.sms_call import CALL_FATES, Drawn, draw
+from shared.simulator.textmagic_session import Session, fields_of, problems_of
 from shared.simulator.wire.exchange import HTML, Reply, Request
 
-LARGEST_PARTS: Final = 6
-LARGEST_SESSION: Final = 1_000  # more phones become a bulk, which is worked off later
 LARGEST_PAGE: Final = 100
 KEPT_SESSIONS: Final = 1_000
 
-PHONE: Final = re.compile(r"[1-9]\d{6,14}", re.ASCII)
 SESSION_PATH: Final = re.compile(r"/api/v2/sessions/(\d{1,18})/messages")
 
 
@@ -35,31 +31,6 @@ class TextmagicProfile(FaultProfile):
     names_phones: bool = False  # whether a refusal says which phones are wrong; its documents do not tell
     receipt_form: PostedForm = "form"  # as chosen in the account
     success_status: Literal[200, 201] = 201  # its documents do not tell
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A call as it was taken."""
-
-    number: int
-    phones: Sequence[str]  # with their plus
-    fates: Sequence[Fate]
-    text: str
-    sender: str
-    reference: str
-
-    def messages(self) -> Iterator[dict[str, Any]]:
-        for place, (phone, fate) in enumerate(zip(self.phones, self.fates, strict=True)):
-            yield {
-                "id": self.number + place,
-                "sender": self.sender,
-                "receiver": phone[1:],
-                "text": self.text,
-                "status": "f" if fate is Fate.UNDELIVERED else "d",
-                "sessionId": self.number,
-                "partsCount": count_segments(self.text).parts,
-                "referenceId": self.reference or None,
-            }
 
 
 class Textmagic(HttpProvider):
@@ -102,8 +73,8 @@ class Textmagic(HttpProvider):
         return compare_digest("\0".join(given).encode(), "\0".join(known.values()).encode())
 
     def _send(self, request: Request) -> Reply:
-        fields = _fields_of(request)
-        if problems := _problems_of(fields):
+        fields = fields_of(request)
+        if problems := problems_of(fields):
             return self._refuse("bad_request", _invalid(problems))
         drawn = draw(self, [f"+{phone}" for phone in fields["phones"].split(",")])
         if (found := drawn.whose(*CALL_FATES)) is not None:
@@ -134,7 +105,7 @@ class Textmagic(HttpProvider):
                     provider=self.name,
                     recipient=phone,
                     message=str(message["id"]),
-                    key=_key_of(session),
+                    key=session.key(),
                     title=session.text,
                     outcome=fate,
                     content={**shown, "session": session.number, "reference": session.reference},
@@ -143,7 +114,7 @@ class Textmagic(HttpProvider):
         if self.receipts_url:
             self.post_receipts(self._callbacks(session))
         phone, fate = drawn.whose(Fate.DROPPED, Fate.SLOW) or (drawn.phones[0], Fate.ACCEPTED)
-        return self.in_manner_of(_taken(session, self.plan.profile.success_status), phone, fate)
+        return self.in_manner_of(_reply(self.plan.profile.success_status, session.describe()), phone, fate)
 
     def _callbacks(self, session: Session) -> Iterator[OutgoingCall]:
         for message in session.messages():
@@ -186,57 +157,9 @@ _ABOUT_PHONES: Final = {
 }
 
 
-def _fields_of(request: Request) -> dict[str, str]:
-    """Of a form or of JSON; empty where it is neither."""
-    if request.header(b"content-type").startswith("application/json"):
-        try:
-            document = json.loads(request.body)
-        except ValueError:
-            document = None
-        return {name: str(value) for name, value in document.items()} if isinstance(document, dict) else {}
-    return dict(parse_qsl(request.body.decode("utf-8", "replace")))
-
-
 def _number(wishes: Mapping[str, str], name: str, default: int) -> int:
     text = wishes.get(name, "")
     return int(text) if re.fullmatch(r"[1-9]\d{0,5}", text, re.ASCII) else default
-
-
-def _problems_of(fields: Mapping[str, str]) -> dict[str, str]:
-    """By field, what is wrong with it."""
-    problems = {}
-    phones = fields.get("phones", "").split(",")
-    if not fields.get("text"):
-        problems["text"] = "This value should not be blank."
-    elif count_segments(fields["text"]).parts > LARGEST_PARTS and fields.get("cutExtra") not in {"1", "true"}:
-        problems["partsCount"] = f"The message has more than {LARGEST_PARTS} parts."
-    if len(phones) > LARGEST_SESSION:
-        problems["phones"] = "This simulator works off no bulks of more than 1000 phones."
-    elif not all(map(PHONE.fullmatch, phones)):
-        problems["phones"] = "Some phone numbers are not valid."
-    if not fields.get("referenceId", "0").isdecimal():
-        problems["referenceId"] = "This value should be a number."
-    return problems
-
-
-def _key_of(session: Session) -> str:
-    """Equal for copies: of what a phone would show, and the sender's own reference."""
-    return blake2b(f"{session.sender}\0{session.text}\0{session.reference}".encode(), digest_size=8).hexdigest()
-
-
-def _taken(session: Session, status: int) -> Reply:
-    is_one = len(session.phones) == 1
-    document: dict[str, Any] = {
-        "id": session.number,
-        "href": f"/api/v2/{'messages' if is_one else 'sessions'}/{session.number}",
-        "type": "message" if is_one else "session",
-        "sessionId": None if is_one else session.number,
-        "bulkId": None,
-        "messageId": session.number if is_one else None,
-        "scheduleId": None,
-        "chatId": None,
-    }
-    return _reply(status, document)
 
 
 def _invalid(problems: Mapping[str, str]) -> Reply:

@@ -301,6 +301,15 @@ async def test_bodies_are_searched_too(simulator: Simulator, inbox: Ask) -> None
     assert await recipients("nothing+of+this") == set()
 
 
+async def test_a_list_shows_the_beginning_of_a_long_text(simulator: Simulator, inbox: Ask) -> None:
+    number = capture(simulator, contents.sms("x" * 900 + "the end", sender=""), title="x" * 900 + "the end")
+
+    listed = (await inbox("GET", "/captured?query=THE+END")).json["captured"]
+
+    assert [entry["title"] for entry in listed] == ["x" * 200]
+    assert (await inbox("GET", f"/captured/{number}")).json["title"].endswith("the end")
+
+
 async def test_pages_lead_back_to_what_is_older(fcm: FcmClient, simulator: Simulator, inbox: Ask) -> None:
     simulator.record.clear()
     for number in range(101):
