@@ -8,7 +8,7 @@ from shared.domain.queues import PROVIDER_KINDS
 from shared.domain.status import Channel
 from shared.errors import ConfigurationError
 from shared.providers.contract import Account, Adapter, Content, SendRequest, TokenStore
-from shared.providers.email import mailgun_receipts, resend_receipts, sendgrid_receipts
+from shared.providers.email import mailgun_receipts, resend_receipts, sendgrid_receipts, ses_receipts
 from shared.providers.email.mailgun import MailgunAdapter
 from shared.providers.email.resend import ResendAdapter
 from shared.providers.email.sendgrid import SendgridAdapter
@@ -52,6 +52,7 @@ RECEIPT_READERS: Final[Mapping[str, ReceiptReader]] = {
     SendgridAdapter.kind: sendgrid_receipts.read_receipts,
     MailgunAdapter.kind: mailgun_receipts.read_receipts,
     ResendAdapter.kind: resend_receipts.read_receipts,
+    SesAdapter.kind: ses_receipts.read_receipts,
     TwilioAdapter.kind: twilio_receipts.read_receipts,
     VonageAdapter.kind: vonage_receipts.read_receipts,
     TelesignAdapter.kind: telesign_receipts.read_receipts,

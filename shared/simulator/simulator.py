@@ -24,6 +24,7 @@ from shared.simulator.record import Record
 from shared.simulator.resend import Resend
 from shared.simulator.sendgrid import Sendgrid
 from shared.simulator.service_accounts import ServiceAccounts
+from shared.simulator.ses import Ses
 from shared.simulator.smtp import Smtp
 from shared.simulator.telesign import Telesign
 from shared.simulator.textmagic import Textmagic
@@ -35,7 +36,17 @@ from shared.simulator.wire.smtp import SmtpServer
 
 READY_FILE = "simulator.json"
 
-HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (Sendgrid, Mailgun, Resend, Twilio, Vonage, Telesign, Textmagic, Msg91)
+HTTP_PROVIDERS: tuple[type[HttpProvider], ...] = (
+    Sendgrid,
+    Mailgun,
+    Resend,
+    Ses,
+    Twilio,
+    Vonage,
+    Telesign,
+    Textmagic,
+    Msg91,
+)
 """Those that share the port `https`."""
 
 LARGEST_CALL_BYTES = 48 * 1024**2

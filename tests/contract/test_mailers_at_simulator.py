@@ -15,12 +15,13 @@ from shared.providers.email.http_mail import HttpMailAdapter
 from shared.providers.email.mailgun import MailgunAdapter
 from shared.providers.email.resend import ResendAdapter
 from shared.providers.email.sendgrid import SendgridAdapter
+from shared.providers.email.ses import SesAdapter
 from shared.simulator.simulator import Simulator
 from tests.contract.mail_wire import OPTIONS, PICTURE
 from tests.contract.smtp_wire import email
 from tests.contract.suite import collect
 
-KINDS: tuple[type[HttpMailAdapter[Any]], ...] = (SendgridAdapter, MailgunAdapter, ResendAdapter)
+KINDS: tuple[type[HttpMailAdapter[Any]], ...] = (SendgridAdapter, MailgunAdapter, ResendAdapter, SesAdapter)
 
 of_every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 
