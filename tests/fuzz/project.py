@@ -64,19 +64,20 @@ def _make_people(caller: Caller) -> dict[str, Mapping[str, str]]:
     project = {"X-Appwrite-Project": caller.project_id}
     session = caller.create("/users/ada/sessions", {})["secret"]
     jwt = caller.create("/users/ada/jwts", {"duration": 3600})["jwt"]
-    _add_key_without_scopes(caller)
+    scopeless = f"{SCOPELESS}{caller.project_id}"
+    _add_key_without_scopes(caller, scopeless)
     return {
         "a key": {**project, "X-Appwrite-Key": caller.key},
-        "a key without scopes": {**project, "X-Appwrite-Key": SCOPELESS},
+        "a key without scopes": {**project, "X-Appwrite-Key": scopeless},
         "a session": {**project, "X-Appwrite-Session": session},
         "a JWT": {**project, "X-Appwrite-JWT": jwt},
         "nobody": project,
     }
 
 
-def _add_key_without_scopes(caller: Caller) -> None:
+def _add_key_without_scopes(caller: Caller, secret: str) -> None:
     with caller.factory.connect() as connection:
         connection.execute(
             "INSERT INTO api_keys (project_seq, id, name, secret_hash, scopes) VALUES (%s, 'none', 'None', %s, '{}')",
-            [caller.factory.project_seq, hash_secret(SCOPELESS)],
+            [caller.factory.project_seq, hash_secret(secret)],
         )

@@ -15,8 +15,8 @@ from tests.fuzz import formats
 from tests.fuzz.judging import LEFT_OUT, AnyCase, is_a_fault
 from tests.fuzz.project import Project
 
-TWINS = r"/providers/(resend|telesign|textmagic|vonage)"
-"""Kinds of providers whose parameters are those of another kind but for their names."""
+TWINS = r"/providers/(resend|sendgrid|ses|telesign|textmagic|vonage)"
+"""Kinds of providers whose parameters differ from those of mailgun and twilio in little but their names."""
 
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 
