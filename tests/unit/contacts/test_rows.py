@@ -46,6 +46,11 @@ def test_a_row_with_everything() -> None:
     )
 
 
+def test_a_phone_has_one_form_however_it_is_written() -> None:
+    rows = read("name,phone\nAnna,+44 20 7183 8750\nBob,+44 (0)20-7183-8750\n")
+    assert [row.phone for row in rows if isinstance(row, Contact)] == ["+442071838750"] * 2
+
+
 def test_columns_are_known_by_common_spellings() -> None:
     row = one("User ID;NAME;E-Mail-Address;push-token 3\nu1;Anna;a@example.com;t\n".replace("E-Mail-Address", "Email"))
     assert (row.user_id, row.name, row.email, row.push_tokens) == ("u1", "Anna", "a@example.com", ("t",))
@@ -83,6 +88,8 @@ def test_reading_goes_on_after_a_line() -> None:
     [
         ("email", "broken@", "email 'broken@'"),
         ("phone", "12345", "phone '12345'"),
+        ("phone", "+1 206 555 010", "too short or too long"),
+        ("phone", "+1-800-FLOWERS", "7 to 15 digits"),
         ("user_id", "-u1", "user_id '-u1'"),
         ("user_id", "u" * 37, "1 to 36 characters"),
         ("user_id,name", f"u1,{'n' * 129}", "at most 128"),
