@@ -140,7 +140,7 @@ async def test_refuses_what_was_signed_at_another_time(age: float) -> None:
         {"svix-signature": "v1,"},
         {"svix-signature": "v1,ü"},
     ],
-    ids=str,
+    ids=lambda headers: next(iter(headers)),  # the same in every process: a time is not
 )
 async def test_refuses_headers_that_are_missing_or_altered(headers: dict[str, str]) -> None:
     call = signed(event("email.sent"))
