@@ -44,13 +44,9 @@ class Sendgrid(Mailer):
         return replace(reply, headers=(*reply.headers, *self._limits()))
 
     def _send(self, request: Request) -> Reply:
-        if request.method != "POST":
-            return _errors(405, (None, "This address takes POST."))
-        if request.header(b"authorization") != f"Bearer {self.credentials()['apiKey']}":
-            self.record.count(self.name, "unauthenticated")
-            return _errors(401, (None, "The provided authorization grant is not valid here."))
-        if len(request.body) > LARGEST_REQUEST_BYTES:
-            return _errors(413, (None, "The mail is larger than 30 MB."))
+        refusal = self._at_the_door(request)
+        if refusal is not None:
+            return refusal
         document = _parse(request.body)
         if found := list(errors_of(document)):
             self.record.count(self.name, "bad_request")
@@ -58,6 +54,18 @@ class Sendgrid(Mailer):
         if get(document, "mail_settings", "sandbox_mode", "enable"):
             return Reply(200)
         return self._decide(document)
+
+    def _at_the_door(self, request: Request) -> Reply | None:
+        if request.method != "POST":
+            return _errors(405, (None, "This address takes POST."))
+        if request.header(b"authorization") != f"Bearer {self.credentials()['apiKey']}":
+            self.record.count(self.name, "unauthenticated")
+            return _errors(401, (None, "The provided authorization grant is not valid here."))
+        if not {"application/json", "*/*"} & {one.strip() for one in request.header(b"accept").split(",")}:
+            return _errors(406, (None, "The answers are JSON, which the request does not accept."))
+        if len(request.body) > LARGEST_REQUEST_BYTES:
+            return _errors(413, (None, "The mail is larger than 30 MB."))
+        return None
 
     def _decide(self, document: dict[str, Any]) -> Reply:
         copies = list(copies_of(document))

@@ -65,7 +65,7 @@ class SendgridAdapter(HttpMailAdapter[bytes]):
     def __init__(self, account: Account, *, transport: Transport, endpoint: str | None = None) -> None:
         super().__init__(account, transport=transport, endpoint=endpoint)
         key = account.credentials.get("apiKey")
-        self._headers = (f"authorization: Bearer {key}", "content-type: application/json")
+        self._headers = (f"authorization: Bearer {key}", "content-type: application/json", "accept: application/json")
 
     def address(self) -> str:
         return "https://api.sendgrid.com"
