@@ -56,6 +56,7 @@ class TestMsg91Contract(AdapterContract):
         of_call("code in the words", error("301: Insufficient balance"), AccountFault),
         Answer("words alone, number", error("Please provide a valid mobile number"), Refused),
         Answer("words alone, wrong number", error("Invalid mobile number 91980000"), DeadAddress),
+        of_call("words alone, wrong sender", error("Invalid sender number"), AccountFault),
         of_call("words alone, template", error("template id missing or template not found"), AccountFault),
         of_call("words alone, sender", error("Sender does not exist", http_status=400), AccountFault),
         of_call("words alone, balance", error("You do not have enough balance"), AccountFault),

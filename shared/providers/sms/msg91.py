@@ -63,12 +63,9 @@ ABOUT_A_NUMBER: Final = frozenset({"101", "202"})
 """Of one of the recipients; they do not say of which."""
 
 WORDS: Final[Sequence[tuple[re.Pattern[str], Meaning]]] = (
-    (re.compile(r"invalid.*\b(mobile|number)", re.IGNORECASE), DEAD),
-    (re.compile(r"\b(mobile|recipient|number)", re.IGNORECASE), REFUSED),
-    (
-        re.compile(r"\b(template|flow|sender|header|dlt|entity|auth|unauthori[sz]ed|ip|balance|credit)", re.IGNORECASE),
-        FAULT,
-    ),
+    (re.compile(r"\binvalid (mobile|phone|recipient)\b", re.IGNORECASE), DEAD),
+    (re.compile(r"\b(template|flow|sender|header|dlt|entity)\b", re.IGNORECASE), FAULT),
+    (re.compile(r"\b(auth(key)?|unauthori[sz]ed|ip|balance|credits?)\b", re.IGNORECASE), FAULT),
 )
 """v5 may give an error no code: then the first line counts that its words match."""
 

@@ -115,33 +115,33 @@ def _refusal(document: Mapping[str, Any], requests: Sequence[SendRequest]) -> Ou
     errors = document.get("errors")
     fields = errors.get("fields") if isinstance(errors, Mapping) else None
     blamed = fields if isinstance(fields, Mapping) else {}
-    told = list(_texts(document.get("message"), errors))
+    told = [*_texts(document.get("message")), *_texts(errors)]
     if any(map(_BALANCE.search, told)):
         return AccountFault(_reason(400, told))
     for name, meaning in FIELDS.items():
         if name in blamed:
             return meaning.of(_reason(400, [f"{name}:", *_texts(blamed[name])]))
-    return _sunk(" ".join(_texts(blamed.get("phones")) if "phones" in blamed else told), requests)
+    if "phones" not in blamed:  # nothing that we know: a call for one of them tells whose fault it is
+        return Sunk(Refused(_reason(400, told)))
+    return _sunk(" ".join(_texts(blamed["phones"])), requests)
 
 
 def _sunk(words: str, requests: Sequence[SendRequest]) -> Sunk:
-    """Phones are blamed, or nothing that we know: then too, a call for one of them tells whose fault it is."""
-    meaning = DEAD if _NOT_A_NUMBER.search(words) else REFUSED
-    outcome = meaning.of(_reason(400, [_DIGITS.sub("…", words)]))
+    outcome = (DEAD if _NOT_A_NUMBER.search(words) else REFUSED).of(_reason(400, [words]))
     named = set(_DIGITS.findall(words))
     return Sunk(outcome, {place: outcome for place, request in enumerate(requests) if phone_of(request) in named})
 
 
 def _reason(status: int, words: Iterable[str]) -> str:
-    return f"TextMagic answered {status}: {' '.join(words) or 'nothing that its API says'}"[:300]
+    """Without the phones that may stand in it."""
+    said = _DIGITS.sub("…", " ".join(words)) or "nothing that its API says"
+    return f"TextMagic answered {status}: {said}"[:300]
 
 
-def _texts(*values: Any) -> Iterator[str]:
-    """Every text within, in its order."""
-    for value in values:
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, Mapping):
-            yield from _texts(*value.values())
-        elif isinstance(value, Sequence):
-            yield from _texts(*value)
+def _texts(value: Any, depth: int = 3) -> Iterator[str]:
+    """Every text within, in its order. `depth`: of errors, their fields, a field's list."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)) and depth:
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner, depth - 1)
