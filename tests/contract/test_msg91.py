@@ -62,6 +62,7 @@ class TestMsg91Contract(AdapterContract):
         of_call("words alone, balance", error("You do not have enough balance"), AccountFault),
         of_call("words alone, key", error("Invalid authkey", http_status=400), AccountFault),
         Answer("words that say nothing", error("Something is wrong"), Refused),
+        Answer("no words", HttpAnswer(400, b'{"message":' + b"[" * 800 + b"]" * 800 + b"}"), Refused),
         Answer("words that say nothing, 400", error("Something is wrong", http_status=400), Refused),
         of_call("key", gateway_error("201"), AccountFault),
         of_call("address not listed", gateway_error("418"), AccountFault),

@@ -128,7 +128,8 @@ class Msg91Adapter(HttpAdapter[Body]):
 
 
 def _refusal(reply: Reply, document: Mapping[str, Any]) -> Outcome | Sunk:
-    words = str(document.get("message") or document.get("errors") or "nothing that its API says")
+    told = (document.get("message"), document.get("errors"))
+    words = next((text for text in told if isinstance(text, str) and text), "nothing that its API says")
     code = _code_of(document, words)
     reason = f"MSG91 answered {reply.status}, code {code or 'none'}: {_NUMBER.sub('…', words)}"[:300]
     if reply.status in STATUSES or reply.status >= 500:
