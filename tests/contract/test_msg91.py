@@ -39,6 +39,7 @@ def of_code(code: str, outcome: type[Outcome], after_seconds: float | None = Non
     return of_call(code, error("what MSG91 says", code=code), outcome, after_seconds, scope)
 
 
+DEEP = b"[" * 800 + b"]" * 800
 FAULTS = ("103", "106", "107", "201", "203", "205", "207", "208", "209", "210", "301", "302", "303", "418", "505")
 INVALID_MOBILE = Answer("202", error("Invalid mobile number", code="202"), DeadAddress)
 
@@ -62,7 +63,7 @@ class TestMsg91Contract(AdapterContract):
         of_call("words alone, balance", error("You do not have enough balance"), AccountFault),
         of_call("words alone, key", error("Invalid authkey", http_status=400), AccountFault),
         Answer("words that say nothing", error("Something is wrong"), Refused),
-        Answer("no words", HttpAnswer(400, b'{"message":' + b"[" * 800 + b"]" * 800 + b"}"), Refused),
+        Answer("no words", HttpAnswer(400, b'{"message":%b,"code":%b}' % (DEEP, DEEP)), Refused),
         Answer("words that say nothing, 400", error("Something is wrong", http_status=400), Refused),
         of_call("key", gateway_error("201"), AccountFault),
         of_call("address not listed", gateway_error("418"), AccountFault),

@@ -154,7 +154,8 @@ def _code_of(document: Mapping[str, Any], words: str) -> str:
     """The gateway's, the API's, or the one its words begin with; "" where there is none that we know."""
     found = _LEADING_CODE.match(words)
     told = (document.get("apiError"), document.get("code"), found and found[1])
-    return next((str(code) for code in told if str(code) in CODES or str(code) == DUPLICATE), "")
+    codes = [str(code) for code in told if isinstance(code, (str, int))]
+    return next((code for code in codes if code in CODES or code == DUPLICATE), "")
 
 
 def _json(fields: Mapping[str, str]) -> bytes:
