@@ -28,7 +28,8 @@ def read_body(call: ReceiptCall) -> Any:
 
 def first_of(fields: Mapping[str, Any], *names: str) -> str:
     """The first of these fields that says something, as text; "" where none does."""
-    return next((str(fields[name]) for name in names if fields.get(name) not in (None, "")), "")
+    said = (fields.get(name) for name in names)
+    return next((str(value) for value in said if isinstance(value, (str, int)) and value != ""), "")
 
 
 def _fields_in_parts(content_type: str, body: bytes) -> dict[str, str]:
