@@ -12,7 +12,7 @@ PAYLOAD_LIMIT_BYTES: Final = 4096
 
 
 class ApnsMessage:
-    """`icon` and `color` are Android's: an iPhone shows the app's own icon, so a message may name them and be sent."""
+    """`icon`, `color` and `channelId` are Android's: an iPhone shows its own way, so a message may name them and be sent."""
 
     __slots__ = ("headers", "is_tagged", "payload")
 

@@ -75,6 +75,7 @@ def _android(data: Mapping[str, Any], tag: str, seconds_left: int, *, is_shown: 
         "icon": data.get("icon"),  # a drawable's name
         "sound": data.get("sound"),
         "color": data.get("color"),
+        "channel_id": data.get("channelId"),
         "tag": tag,
         "click_action": data.get("action"),
         "notification_count": badge_of(data),

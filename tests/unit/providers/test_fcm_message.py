@@ -52,6 +52,7 @@ def test_a_plain_notification() -> None:
         ({"icon": "bell"}, {"android.notification.icon": "bell", "webpush.notification.icon": "bell"}),
         ({"sound": "ping"}, {"android.notification.sound": "ping", "apns.payload.aps.sound": "ping"}),
         ({"color": "#ff0000"}, {"android.notification.color": "#ff0000"}),
+        ({"channelId": "orders"}, {"android.notification.channel_id": "orders"}),
         (
             {"tag": "offer"},
             {
