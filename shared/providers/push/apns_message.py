@@ -12,7 +12,7 @@ PAYLOAD_LIMIT_BYTES: Final = 4096
 
 
 class ApnsMessage:
-    """`icon`, `color` and `channelId` are Android's: an iPhone shows its own way, so a message may name them and be sent."""
+    """`icon`, `color` and `channelId` are Android's: a message may name them, and an iPhone shows it its own way."""
 
     __slots__ = ("headers", "is_tagged", "payload")
 
