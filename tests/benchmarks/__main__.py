@@ -16,6 +16,7 @@ from tests.benchmarks import accepting, end_to_end, listing, questions, worker_m
 from tests.benchmarks.figures import NotMeasured, Section, WrongResult
 from tests.benchmarks.installation import Installation, install
 from tests.benchmarks.options import FULL, QUICK, Options
+from tests.benchmarks.providers import measure as providers
 from tests.benchmarks.report import Machine, print_machine, print_section, write_json
 from tests.benchmarks.servers import Servers, running_servers
 
@@ -34,6 +35,7 @@ def benchmarks(servers: Servers, options: Options) -> Benchmarks:
 
     return {
         "delivering": lambda: end_to_end.measure(servers, options),
+        "providers": lambda: providers.measure(servers, options),
         "accepting": lambda: accepting.measure(servers, options),
         "listing": lambda: listing.measure(servers, options),
         "memory": lambda: worker_memory.measure(servers, options, large_installation()),
@@ -44,7 +46,7 @@ def benchmarks(servers: Servers, options: Options) -> Benchmarks:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     sizes = QUICK if arguments.quick else FULL
     if arguments.runs:
-        sizes = replace(sizes, runs=arguments.runs)
+        sizes = replace(sizes, runs=arguments.runs, provider_runs=arguments.runs)
     options = Options(sizes, os.cpu_count() or 1, arguments.sinks)
     sections: dict[str, Section] = {}
     status = 0
@@ -70,7 +72,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure Tidings beside two peers.")
-    names = ("delivering", "accepting", "listing", "memory", "questions")
+    names = ("delivering", "providers", "accepting", "listing", "memory", "questions")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything runs, measures nothing")
     parser.add_argument("--only", action="append", choices=names, help="this benchmark only; may be repeated")
     parser.add_argument("--runs", type=int, help="runs per figure")

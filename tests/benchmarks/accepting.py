@@ -2,8 +2,8 @@
 
 import psycopg
 
-from shared.domain.status import Channel
 from tests.benchmarks.accounting import cpu_seconds
+from tests.benchmarks.addresses import MAIL_ADDRESS
 from tests.benchmarks.figures import Figure, Goal, Section, WrongResult
 from tests.benchmarks.installation import Installation, RunningRoles, install
 from tests.benchmarks.load_generator import Answered, Load
@@ -19,7 +19,7 @@ SUBJECT_NAME = "one API process"
 def measure(servers: Servers, options: Options) -> Section:
     """The API alone on its database and broker: messages are accepted and rung for, nobody delivers them."""
     installation = install(servers, "bench_accepting", redis_database=2)
-    installation.audience.load(Channel.EMAIL, 1)
+    installation.audience.load(MAIL_ADDRESS, 1)
     with installation.running({"api": ()}) as roles:
         burnt_before = cpu_seconds(roles.pids), cpu_seconds(servers.pids)
         runs = [_load(roles, options.sizes.load_seconds).run() for _ in range(options.sizes.runs)]

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from rich.table import Table
+
 
 class NotMeasured(Exception):
     """Something this benchmark needs is missing here; the message says what, and how to get it."""
@@ -62,6 +64,7 @@ class Section:
     figures: list[Figure] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    table: Table | None = None  # for people, instead of the one that lists all figures
 
     def figure(self, name: str, subject: str, unit: str) -> Figure:
         return next(
@@ -75,6 +78,15 @@ class Section:
             "goals": [{"aim": goal.aim, "measured": goal.measured, "met": goal.is_met} for goal in self.goals],
             "notes": self.notes,
         }
+
+
+def short(value: float) -> str:
+    """Three digits that mean something."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    if value >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -10,6 +10,8 @@ class Sizes:
     run_seconds: float  # an end-to-end run is given as many recipients as take about that long
     least_total: int  # recipients of Tidings' warm-up run, and the fewest it is ever given
     largest_total: int
+    provider_runs: int  # per figure of a provider or a client library
+    provider_seconds: float  # of each
     load_seconds: float  # of one run of the load generator
     small_audience: int  # the two audiences whose memory is compared
     large_audience: int
@@ -22,6 +24,8 @@ FULL = Sizes(
     run_seconds=5.0,
     least_total=20_000,
     largest_total=200_000,
+    provider_runs=3,
+    provider_seconds=1.5,
     load_seconds=5.0,
     small_audience=20_000,
     large_audience=1_000_000,
@@ -34,6 +38,8 @@ QUICK = Sizes(
     run_seconds=0.5,
     least_total=1_000,
     largest_total=10_000,
+    provider_runs=1,
+    provider_seconds=0.1,
     load_seconds=1.0,
     small_audience=1_000,
     large_audience=20_000,

@@ -11,6 +11,7 @@ from shared.db.queries.fan_out import read_recipient_page, start_fan_outs
 from shared.db.session import create_engine, hot_transaction
 from shared.domain.queues import DeliveryQueue
 from shared.domain.status import Channel, Lane
+from tests.benchmarks.addresses import REGISTRATION_TOKEN
 from tests.benchmarks.figures import Figure, Section, WrongResult, quantile
 from tests.benchmarks.installation import Installation
 from tests.benchmarks.options import Options
@@ -41,8 +42,8 @@ INSERT INTO fan_outs (run, project_seq, message_seq) SELECT run, project_seq, se
 
 def measure(options: Options, installation: Installation) -> Section:
     sizes = options.sizes
-    installation.audience.load(Channel.PUSH, sizes.large_audience)
-    topic = installation.audience.topic_of(Channel.PUSH, SMALL_TOPIC)
+    installation.audience.load(REGISTRATION_TOKEN, sizes.large_audience)
+    topic = installation.audience.topic_of(REGISTRATION_TOKEN, SMALL_TOPIC)
     claims, pages = asyncio.run(_ask(installation, topic, sizes.claims))
     named = {
         f"claim, {READY_TOTAL:,} ready beside {PAUSED_TOTAL:,} paused": claims,

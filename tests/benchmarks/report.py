@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.figures import Figure, Section
+from tests.benchmarks.figures import Figure, Section, short
 
 QUIET_LOAD = 0.5
 
@@ -63,7 +63,7 @@ def print_section(console: Console, section: Section) -> None:
     """One row a figure; the first subject of a name and unit is compared with the others."""
     console.print(f"\n[bold]{section.title}[/bold]")
     if section.figures:
-        console.print(_table(section.figures))
+        console.print(section.table or _table(section.figures))
     for goal in section.goals:
         verdict = "[green]met[/green]" if goal.is_met else "[red]missed[/red]"
         console.print(f"goal {verdict}: {goal.aim}; measured {goal.measured}")
@@ -79,16 +79,9 @@ def _table(figures: Sequence[Figure]) -> Table:
     for figure in figures:
         reference = first.setdefault((figure.name, figure.unit), figure)
         ratio = "" if reference is figure else f"{reference.times(figure):.1f} x"
-        spread = f"{_short(min(figure.values))}-{_short(max(figure.values))}" if len(figure.values) > 1 else ""
-        table.add_row(figure.name, figure.subject, figure.unit, _short(figure.median), spread, ratio)
+        spread = f"{short(min(figure.values))}-{short(max(figure.values))}" if len(figure.values) > 1 else ""
+        table.add_row(figure.name, figure.subject, figure.unit, short(figure.median), spread, ratio)
     return table
-
-
-def _short(value: float) -> str:
-    """Three digits that mean something."""
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def write_json(path: Path, machine: Machine, sections: dict[str, Section]) -> None:

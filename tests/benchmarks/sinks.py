@@ -17,7 +17,12 @@ from shared.domain.status import Channel
 from tests.benchmarks.figures import NotMeasured
 
 PACKAGES = "apt-get install gcc libnghttp2-dev libssl-dev openssl"
-LIBRARIES = {"httpsink": ("nghttp2", "ssl", "crypto"), "smtpsink": ("ssl", "crypto")}
+HTTP_LIBRARIES = ("-lnghttp2", "-lssl", "-lcrypto")
+PROGRAMS = {  # what it is made of: source, further arguments
+    "httpsink": ("httpsink.c", *HTTP_LIBRARIES),
+    "http1sink": ("httpsink.c", "-include", str(Path(__file__).with_name("http1_only.h")), *HTTP_LIBRARIES),
+    "smtpsink": ("smtpsink.c", "-lssl", "-lcrypto"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +47,8 @@ def build_sinks(sources: Path, into: Path) -> SinkPrograms:
         if shutil.which(tool) is None:
             raise NotMeasured(f"the sinks are written in C and need {tool}, which is missing here ({PACKAGES})")
     into.mkdir()
-    for name, libraries in LIBRARIES.items():
-        _run(
-            "cc", "-O2", "-o", str(into / name), str(sources / f"{name}.c"), *[f"-l{library}" for library in libraries]
-        )
+    for name, (source, *arguments) in PROGRAMS.items():
+        _run("cc", "-O2", "-o", str(into / name), str(sources / source), *arguments)
     _run("sh", str(sources / "certs.sh"), str(into))
     return SinkPrograms(into)
 
@@ -72,20 +75,24 @@ class Sinks:
     def accepted_total(self, channel: Channel) -> int:
         """How many messages this channel's server has accepted since it started."""
         if channel is Channel.PUSH:
-            return self._http_total()
-        return self._smtp_total()
+            return counted_by_http(self.fcm_url, self.ca_file).get("fcm", 0)
+        return counted_by_smtp(self.smtp_port)["messages"]
 
-    def _http_total(self) -> int:
-        counts = requests.get(f"{self.fcm_url}/stats", verify=str(self.ca_file), timeout=5).json()
-        return int(counts.get("fcm", 0))
 
-    def _smtp_total(self) -> int:
-        with socket.create_connection(("127.0.0.1", self.smtp_port), timeout=5) as connection:
-            lines = connection.makefile("rwb")
-            lines.readline()  # the greeting
-            lines.write(b"XSTATS\r\n")
-            lines.flush()
-            return int(json.loads(lines.readline().removeprefix(b"250 "))["messages"])
+def counted_by_http(origin: str, ca_file: Path) -> dict[str, int]:
+    """Requests by the provider they were for; those that none was for are absent."""
+    counts: dict[str, int] = requests.get(f"{origin}/stats", verify=str(ca_file), timeout=5).json()
+    return counts
+
+
+def counted_by_smtp(port: int) -> dict[str, int]:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        lines = connection.makefile("rwb")
+        lines.readline()  # the greeting
+        lines.write(b"XSTATS\r\n")
+        lines.flush()
+        counts: dict[str, int] = json.loads(lines.readline().removeprefix(b"250 "))
+        return counts
 
 
 @contextmanager
@@ -106,14 +113,14 @@ def running_sinks(programs: SinkPrograms, *, latency_ms: int) -> Iterator[Sinks]
     ]
     try:
         for port in (sinks.fcm_port, sinks.smtp_port):
-            _await_port(port)
+            await_port(port)
         yield sinks
     finally:
         for process in processes:
             stop(process)
 
 
-def _await_port(port: int) -> None:
+def await_port(port: int) -> None:
     for _ in range(500):
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -1,10 +1,23 @@
-"""What both peers and Tidings send: one push notification, one e-mail."""
+"""What Tidings and all that it is measured against send: one push notification, one e-mail, one text message."""
 
 from email.message import EmailMessage
+
+from shared.domain.status import Channel
 
 SENDER = "news@tidings.example"
 SUBJECT = "The autumn programme is out"
 BODY = "Forty concerts, two of them near you. Tickets from Monday at ten."
+
+
+def content_of(channel: Channel) -> dict[str, str]:
+    """By the words of the API."""
+    match channel:
+        case Channel.PUSH:
+            return {"title": SUBJECT, "body": BODY}
+        case Channel.EMAIL:
+            return {"subject": SUBJECT, "content": BODY}
+        case Channel.SMS:
+            return {"content": BODY}
 
 
 def push_payload(token: str) -> dict[str, object]:

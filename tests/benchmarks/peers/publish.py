@@ -10,18 +10,15 @@ import time
 
 from celery import Celery, Task
 
+from tests.benchmarks.addresses import MAIL_ADDRESS, REGISTRATION_TOKEN
 
-def identifier(channel: str, recipient: int) -> str:
-    """An address of the length a real one has."""
-    if channel == "email":
-        return f"person{recipient}@tidings.example"
-    return f"d{recipient:07}:APA91b{recipient:0132}"
+FORMS = {form.channel.value: form for form in (REGISTRATION_TOKEN, MAIL_ADDRESS)}
 
 
 def publish(app: Celery, task: Task, channel: str, run: str, total: int) -> None:
     with app.producer_or_acquire() as producer:  # one connection for all, which `delay` in a loop has too
         for recipient in range(total):
-            task.apply_async((run, recipient, identifier(channel, recipient)), producer=producer)
+            task.apply_async((run, recipient, FORMS[channel].address(recipient)), producer=producer)
 
 
 def main() -> None:

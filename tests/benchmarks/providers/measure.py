@@ -1,0 +1,193 @@
+"""Deliveries a second through each provider at 0 and 50 ms, beside client libraries; then the clients alone."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import psycopg
+
+from shared.providers.registry import ADAPTERS
+from tests.benchmarks.accounting import cpu_seconds
+from tests.benchmarks.clients import outcomes
+from tests.benchmarks.figures import Figure, Goal, NotMeasured, Section
+from tests.benchmarks.installation import Installation, RunningRoles, install
+from tests.benchmarks.options import Options, Sizes
+from tests.benchmarks.providers.cases import CASES, OURS, ProviderCase
+from tests.benchmarks.providers.running_clients import RunningClient, running_client
+from tests.benchmarks.providers.servers import ProviderServer, running_provider_servers
+from tests.benchmarks.providers.table import ALONE, BUSY, CPU, RATE, TIDINGS, row_name, table
+from tests.benchmarks.servers import Servers
+from tests.benchmarks.sinks import SinkPrograms, build_sinks
+from tests.benchmarks.subject import Delivered
+from tests.benchmarks.tidings import create_provider, deliver_message
+
+SMTP_CONNECTIONS = {0: 100, 50: 500}
+"""By latency in ms, of all processes of a subject together: a mail holds its connection for as long as it takes."""
+
+LADDER = (200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
+"""Recipients of a run: few sizes, since each makes a topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What the rows of one latency share."""
+
+    latency_ms: int
+    sizes: Sizes
+    processes: int
+    servers: Servers
+    database_url: str  # of the libraries' record
+    roles: RunningRoles
+    provider_servers: Mapping[str, ProviderServer]
+    missing: set[str]  # what could not be measured, and why
+
+
+def measure(servers: Servers, options: Options) -> Section:
+    programs = build_sinks(options.sink_sources, servers.directory / "sinks-providers")
+    installation = install(servers, "bench_providers", redis_database=4)
+    database_url = servers.create_database("bench_clients")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(outcomes.CREATE)
+    section = Section("Providers: from the API call to the last ledger row, beside client libraries")
+    missing = {f"{kind} has no row yet." for kind in ADAPTERS.keys() - {case.kind for case in CASES}}
+    for latency_ms in SMTP_CONNECTIONS:
+        with _running(programs, installation, latency_ms=latency_ms, processes=options.cores) as (sides, roles):
+            bench = Bench(latency_ms, options.sizes, options.cores, servers, database_url, roles, sides, missing)
+            for case in CASES:
+                section.figures += _measure_case(case, bench)
+    section.goals = [
+        _judge(section, row_name(case, latency_ms), library.name, library.goal)
+        for case in CASES
+        for library in case.libraries
+        for latency_ms in SMTP_CONNECTIONS
+        if library.goal
+    ]
+    section.table = table(section, CASES, tuple(SMTP_CONNECTIONS))
+    section.notes += [*sorted(missing), HOW, IN_FLIGHT, LIMITS]
+    return section
+
+
+HOW = """\
+Tidings: API, workers and scheduler, from the call that makes the message. A library: a program that has the addresses \
+in memory, sends, and writes its outcomes by COPY, 500 a commit; as many processes as Tidings has workers, the same \
+servers, taking turns. Alone: nothing is recorded, by our adapter and transport on one side."""
+
+IN_FLIGHT = f"""\
+In flight in each process: aioapns and node-apn 1,000 streams on a connection, firebase-admin 500 over HTTP/2, twilio \
+200 connections; our adapters as they declare. SMTP connections, of all processes of a side: \
+{", ".join(f"{total} at {latency_ms} ms" for latency_ms, total in SMTP_CONNECTIONS.items())}."""
+
+LIMITS = """\
+Busy: the cores that Tidings, its engines and the provider's server keep busy. Where that is near all of them, CPU is \
+the limit, else what the adapter keeps in flight, over the latency. The provider's side is written in C, for Telesign \
+and those that take batches in Python; it checks nothing."""
+
+
+@contextmanager
+def _running(
+    programs: SinkPrograms, installation: Installation, *, latency_ms: int, processes: int
+) -> Iterator[tuple[Mapping[str, ProviderServer], RunningRoles]]:
+    with running_provider_servers(programs, latency_ms=latency_ms) as provider_servers:
+        variables = {
+            f"TIDINGS_ENDPOINT_{case.kind.upper()}": provider_servers[case.server].origin.removeprefix("smtp://")
+            for case in CASES
+        }
+        variables["TIDINGS_CA_FILE"] = str(programs.ca_file)
+        variables["TIDINGS_SMTP_CONNECTIONS"] = str(SMTP_CONNECTIONS[latency_ms] // processes)
+        modules = {"api": (), "workers": ("--concurrency", str(processes)), "scheduler": ()}
+        with installation.running(modules, variables=variables) as roles:
+            yield provider_servers, roles
+
+
+Deliver = Callable[[int], Delivered]
+
+
+def _measure_case(case: ProviderCase, bench: Bench) -> list[Figure]:
+    server = bench.provider_servers[case.server]
+    _enable_only(case, server, bench.roles)
+    busy: list[float] = []
+
+    def deliver_by_tidings(total: int) -> Delivered:
+        burnt_before = cpu_seconds([server.pid])
+        run = deliver_message(bench.roles, case.form, total, accepted_total=lambda: server.accepted_total(case.counted))
+        busy.append((run.cpu_seconds + cpu_seconds([server.pid]) - burnt_before) / run.seconds)
+        return run
+
+    with ExitStack() as stack:
+        subjects: dict[tuple[str, str], Deliver] = {(TIDINGS, RATE): deliver_by_tidings}
+        for client in _clients(stack, case, server, bench):
+            if client.library is not OURS:
+                subjects[client.name, RATE] = partial(client.deliver, is_recorded=True)
+            name = TIDINGS if client.library is OURS else client.name
+            subjects[name, ALONE] = partial(client.deliver, is_recorded=False)
+        runs = _run_interleaved(subjects, bench.sizes)
+    name = row_name(case, bench.latency_ms)
+    figures = [Figure(name, TIDINGS, BUSY, tuple(busy[-bench.sizes.provider_runs :]), more_is_better=False)]
+    for (subject, unit), delivered in runs.items():
+        figures.append(Figure(name, subject, unit, tuple(run.rate for run in delivered)))
+        if unit == RATE:
+            burnt = tuple(run.cpu_seconds_per_thousand for run in delivered)
+            figures.append(Figure(name, subject, CPU, burnt, more_is_better=False))
+    return figures
+
+
+def _clients(stack: ExitStack, case: ProviderCase, server: ProviderServer, bench: Bench) -> Iterator[RunningClient]:
+    """Ours, then the libraries that can be had here."""
+    for library in (OURS, *case.libraries):
+        try:
+            yield stack.enter_context(
+                running_client(
+                    library,
+                    case,
+                    server,
+                    bench.servers,
+                    database_url=bench.database_url,
+                    processes=bench.processes,
+                    smtp_connections=SMTP_CONNECTIONS[bench.latency_ms] // bench.processes,
+                )
+            )
+        except NotMeasured as missing:
+            bench.missing.add(str(missing))
+
+
+def _enable_only(case: ProviderCase, server: ProviderServer, roles: RunningRoles) -> None:
+    """The first enabled provider of a channel is the one that is used."""
+    with psycopg.connect(roles.installation.audience.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE providers SET enabled = false, version = version + 1 WHERE enabled")
+    create_provider(roles, case.kind, case.account(server.origin))
+
+
+def _run_interleaved(
+    subjects: Mapping[tuple[str, str], Deliver], sizes: Sizes
+) -> Mapping[tuple[str, str], Sequence[Delivered]]:
+    """One after the other, then all again: the machine's moods meet everybody alike."""
+    totals = {key: _fitting_total(deliver, sizes) for key, deliver in subjects.items()}
+    runs: defaultdict[tuple[str, str], list[Delivered]] = defaultdict(list)
+    for _ in range(sizes.provider_runs):
+        for key, deliver in subjects.items():
+            runs[key].append(deliver(totals[key]))
+    return runs
+
+
+def _fitting_total(deliver: Deliver, sizes: Sizes) -> int:
+    """Recipients for a run of about the wanted length, by runs that do not count; the first also wakes everything."""
+    deliver(LADDER[0])
+    total = 0
+    wanted = LADDER[1]
+    while wanted > 2 * total:
+        total = wanted
+        rate = deliver(total).rate
+        fitting = [size for size in LADDER if size <= rate * sizes.provider_seconds]
+        wanted = min(max(fitting, default=LADDER[0]), 10 * total)
+    return wanted
+
+
+def _judge(section: Section, row: str, library: str, goal: float) -> Goal:
+    aim = f"{row}: at least {goal:g} x {library}"
+    try:
+        ratio = section.figure(row, TIDINGS, RATE).times(section.figure(row, library, RATE))
+    except StopIteration:
+        return Goal(aim, "nothing: the library is missing", is_met=False)
+    return Goal(aim, f"{ratio:.1f} x", ratio >= goal)
