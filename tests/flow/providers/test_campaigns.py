@@ -15,7 +15,7 @@ from tests.flow.providers.sending import VARIABLES, send_to, set_up
 RECIPIENTS = 5_000
 SECONDS = 60.0
 
-FAULTS = {"dead_rate": 0.1, "transient_once_rate": 0.1, "retry_after_seconds": 0}
+FAULTS = {"dead_rate": 0.1, "transient_once_rate": 0.1, "retry_after_seconds": 0, "receipt_copies": 0}
 
 
 @pytest.fixture(scope="module")
