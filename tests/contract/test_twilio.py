@@ -70,6 +70,7 @@ class TestTwilioContract(AdapterContract):
         Answer("moved", HttpAnswer(301, b"", (("location", "https://127.0.0.1:1/"),)), AccountFault),
         Answer("accepted, unreadable", HttpAnswer(200, b"<html>captive portal</html>"), Unknown),
         Answer("accepted, nested", HttpAnswer(201, b"[" * 60_000), Unknown),
+        Answer("accepted, unstorable", HttpAnswer(201, b'{"sid": "SM\\u0000\\ud800"}'), Unknown),
         Answer("accepted, nameless", HttpAnswer(201, b'{"sid": null}'), Unknown),
     )
     hostile_contents = (

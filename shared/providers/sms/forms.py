@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode
@@ -12,6 +13,8 @@ DELIVERY: Final = "tidings_delivery"
 """The parameter of a callback's address that names our delivery, where the provider has no field for it: a message
 whose answer was lost has no other name.
 """
+
+_ID: Final = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 
 
 def form(fields: Mapping[str, str | int | None]) -> bytes:
@@ -39,6 +42,11 @@ def read_object(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def read_id(value: Any) -> str:
+    """A provider's id of a message; "" where it is none that we could keep."""
+    return value if isinstance(value, str) and _ID.fullmatch(value) else ""
 
 
 def read_number(value: Any) -> int:

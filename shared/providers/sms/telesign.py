@@ -17,7 +17,15 @@ from shared.domain.status import Channel
 from shared.providers.contract import Account, Content, SendRequest
 from shared.providers.http_adapter import HttpAdapter, Sunk
 from shared.providers.meanings import DEAD, FAULT, REFUSED, THROTTLED, UNKNOWN, Meaning, meaning_of_status
-from shared.providers.sms.forms import FORM_TYPE, basic_authorization, form, form_value, read_number, read_object
+from shared.providers.sms.forms import (
+    FORM_TYPE,
+    basic_authorization,
+    form,
+    form_value,
+    read_id,
+    read_number,
+    read_object,
+)
 from shared.providers.sms.texts import refusal_of_number, refusal_of_text
 from shared.providers.transport import Pool, Reply, Request, Transport
 
@@ -139,7 +147,7 @@ class TelesignAdapter(HttpAdapter[Forms]):
         document = read_object(reply.body)
         code, words = _said_by(document)
         if reply.status == 200 and code in TAKEN:
-            return Accepted(str(document.get("reference_id", "")))
+            return Accepted(read_id(document.get("reference_id")))
         return _outcome_of(reply, code, words)
 
 
@@ -163,7 +171,7 @@ class TelesignBulkAdapter(TelesignAdapter):
         document = read_object(reply.body)
         code, words = _said_by(document)
         if reply.status == 200 and code == BULK_ACCEPTED:
-            return Accepted(str(document.get("reference_id", "")))  # one for all
+            return Accepted(read_id(document.get("reference_id")))  # one for all
         outcome = _outcome_of(reply, code, words)
         return Sunk(outcome) if code in SINKING else outcome
 

@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, NamedTuple
 from urllib.parse import quote
 
-from shared.domain.outcome import Accepted, Outcome, Refused, Unknown
+from shared.domain.outcome import Accepted, Outcome, Refused, Retry, Unknown
 from shared.domain.status import Channel
 from shared.providers.contract import Account, Content, SendRequest
 from shared.providers.http_adapter import HttpAdapter
-from shared.providers.meanings import DEAD, FAULT, REFUSED, THROTTLED, TROUBLE, UNKNOWN, Meaning, meaning_of_status
+from shared.providers.meanings import DEAD, FAULT, REFUSED, THROTTLED, UNKNOWN, Meaning, meaning_of_status
 from shared.providers.sms.forms import (
     FORM_TYPE,
     basic_authorization,
     callback_for_delivery,
     form,
     form_value,
+    read_id,
     read_number,
     read_object,
 )
@@ -28,7 +29,7 @@ LONGEST_VALIDITY_SECONDS: Final = 36_000  # of ValidityPeriod, which is from 1 s
 # not to rely on codes, and split 21211, 21212, 21606 and 21614 in July 2024: what is not here goes by HTTP status.
 MEANINGS: Final[Mapping[int, Meaning]] = {
     10001: FAULT,  # "Account is not active"
-    14107: Meaning(TROUBLE.outcome, 30.0),  # "Message loop": over 15 messages in 30 seconds between two numbers
+    14107: Meaning(Retry, 30.0),  # "Message loop": over 15 messages in 30 seconds between two numbers
     20003: FAULT,  # "Authenticate"
     20005: FAULT,  # "Account not active"
     20006: FAULT,  # "Access denied"
@@ -126,8 +127,8 @@ class TwilioAdapter(HttpAdapter[Form]):
     def read(self, _requests: Sequence[SendRequest], reply: Reply) -> Outcome:
         document = read_object(reply.body)
         if 200 <= reply.status < 300:
-            sid = document.get("sid")
-            return Accepted(sid) if isinstance(sid, str) and sid else Unknown("Twilio accepted without a message's SID")
+            sid = read_id(document.get("sid"))
+            return Accepted(sid) if sid else Unknown("Twilio accepted without a message's SID")
         code = read_number(document.get("code"))
         words = document.get("message") or document.get("detail") or "not an answer of its API"  # RFC 9457: `detail`
         reason = f"Twilio answered {reply.status}, code {code}: {words}"[:300]
