@@ -74,7 +74,7 @@ class HttpMailAdapter(HttpAdapter[Rendered], Generic[Rendered]):
             address = address_of(requests[index]).casefold()
             rounds[met[address]].append(index)
             met[address] += 1
-        return [call for indexes in rounds.values() for call in slices(indexes, self.largest_call)]
+        return [call for together in rounds.values() for call in slices(together, self.largest_call)]
 
     def check_size(self, shared_bytes: int) -> None:
         """Of the part that all calls share, as it is sent. Raises MailRefused."""
@@ -98,7 +98,9 @@ class HttpMailAdapter(HttpAdapter[Rendered], Generic[Rendered]):
         for secret in self.secrets:
             value = self.account.credentials.get(secret)
             if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value.strip():
-                raise MailRefused(AccountFault(f"the provider's {secret} is missing or no {self.name} key"))
+                raise MailRefused(
+                    AccountFault(f"the provider's {secret} is missing, or nothing that {self.name} gives out")
+                )
 
 
 def _beyond_ascii(name: str, field: str) -> Refused:

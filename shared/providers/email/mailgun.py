@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import ClassVar, Final
 from urllib.parse import quote
 
-from shared.domain.outcome import Accepted, Outcome, Unknown
+from shared.domain.outcome import Accepted, Outcome, Retry, Unknown
 from shared.providers.contract import Account, SendRequest
 from shared.providers.email.http_mail import (
     DELIVERY,
@@ -39,7 +39,7 @@ MEANINGS: Final = (
     Line(403, "", FAULT),  # "Domain … is not allowed to send", "Free accounts are for test purposes only"
     Line(404, "", FAULT),  # "Domain not found": or the other region's, or too new to be known everywhere
     Line(413, "", REFUSED),
-    Line(420, "", Meaning(THROTTLED.outcome, 60.0, "provider")),  # "recipient limit exceeded, try again after" a date
+    Line(420, "", Meaning(Retry, 60.0, "provider")),  # "recipient limit exceeded, try again after" a date
     Line(429, "", THROTTLED),
     Line(500, "", UNKNOWN),
     Line(503, "", THROTTLED),

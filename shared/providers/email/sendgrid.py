@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from shared.domain.outcome import Accepted, Outcome, Unknown
+from shared.domain.outcome import Accepted, Outcome, Retry, Unknown
 from shared.providers.contract import Account, ContentFile, SendRequest
 from shared.providers.email.http_mail import (
     DELIVERY,
@@ -36,7 +36,7 @@ MEANINGS: Final = (
     Line(
         401, "", FAULT
     ),  # "The provided authorization grant is invalid, expired, or revoked", "Maximum credits exceeded"
-    Line(403, r"block|too many|temporar", Meaning(THROTTLED.outcome, 300.0, "provider")),  # after many bad requests
+    Line(403, r"block|too many|temporar", Meaning(Retry, 300.0, "provider")),  # after many bad requests
     Line(403, "", FAULT),  # "The from address does not match a verified Sender Identity." (60222)
     Line(406, "", REFUSED),
     Line(413, "", REFUSED),  # "Payload Too Large"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from shared.domain.outcome import Accepted, AccountFault, Outcome, Unknown
+from shared.domain.outcome import Accepted, AccountFault, Outcome, Retry, Unknown
 from shared.providers.contract import Account, SendRequest
 from shared.providers.email.http_mail import (
     MEBIBYTE,
@@ -24,7 +24,7 @@ from shared.providers.meanings import DEAD, FAULT, REFUSED, THROTTLED, TROUBLE, 
 from shared.providers.sigv4 import Signer
 from shared.providers.transport import Reply, Request, Transport
 
-USED_UP: Final = Meaning(THROTTLED.outcome, 3600.0, "provider")  # of a quota that is counted over the last 24 hours
+USED_UP: Final = Meaning(Retry, 3600.0, "provider")  # of a quota that is counted over the last 24 hours
 
 # What SES says of a call -> what it means; the words are looked for in the error's type and message. Sources: botocore
 # 1.44.5 `sesv2/2019-09-27`, docs.aws.amazon.com/ses API errors and quotas, AWS "Common Errors"; read 2026-11.
