@@ -125,7 +125,7 @@ class Settling:
             self._recording.dead_targets[target_seq] = identifier
         else:
             claimed = self._claimed
-            verdict = Verdict(claimed.project_seq, claimed.provider_seq, "dead_address", reason, target_seq)
+            verdict = Verdict(claimed.project_seq, claimed.provider_seq, "dead_address", _clean(reason), target_seq)
             self._recording.suppressions.append(verdict)
 
     def _refuse(self, target_seq: int, identifier: str, outcome: str, reason: str) -> None:
@@ -296,5 +296,5 @@ class Settling:
 
 
 def _clean(text: str) -> str:
-    """A provider's words as a text column takes them: no NUL, not too long."""
-    return text.replace("\x00", "")[:MAX_REASON_CHARACTERS]
+    """A provider's words as a text column takes them: no NUL, no half of a surrogate pair, not too long."""
+    return text.replace("\x00", "").encode(errors="replace").decode()[:MAX_REASON_CHARACTERS]

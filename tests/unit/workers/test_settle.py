@@ -195,9 +195,9 @@ def test_recipients_of_a_provider_that_is_gone_carry_on_with_the_fallback() -> N
 
 
 def test_the_provider_s_words_are_cut_and_freed_of_what_no_text_column_takes() -> None:
-    settled = settle(open_batch(), (1, "a", Refused("\x00bad\x00" + "x" * 1_000)))
+    settled = settle(open_batch(), (1, "a", Refused("\x00bad\x00\ud800" + "x" * 1_000)))
 
-    reason = "bad" + "x" * 497
+    reason = "bad?" + "x" * 496
     assert settled.ledger == [(1, "failed", 1, reason)]
     assert settled.attempts == [(1, "refused", "final", reason)]
     assert settled.change.errors == [f"Failed sending to target a with error: {reason}"[:500]]
