@@ -18,7 +18,6 @@ from shared.domain.outcome import Accepted, Retry
 from shared.domain.status import Channel
 from shared.errors import ConfigurationError
 from shared.ids import ProjectSeq
-from shared.providers.registry import ADAPTERS
 from shared.settings import Settings
 
 providers_app = typer.Typer(no_args_is_help=True, help="List, show and try the accounts that messages go through.")
@@ -149,7 +148,7 @@ def _describe(provider: Provider, settings: Settings, *, is_live: bool) -> dict[
         "name": provider.name,
         "enabled": provider.enabled,
         "goes_to": _destination(provider.kind, settings, is_live=is_live),
-        "health": provider.fault_reason or ("ok" if provider.kind in ADAPTERS else "cannot be sent through yet"),
+        "health": provider.fault_reason or "ok",
         "fault_since": provider.fault_since and to_wire(provider.fault_since),
         "updated_at": to_wire(provider.updated_at),
     }

@@ -68,23 +68,23 @@ def set_up(factory: Factory, simulator: Simulator, kind: str, **credentials: obj
     return channel
 
 
-@pytest.mark.parametrize("kind", sorted(ADAPTERS))
-async def test_a_message_goes_through_every_kind(simulator: Simulator, factory: Factory, run: Run, kind: str) -> None:
-    channel = set_up(factory, simulator, kind)
+async def test_a_message_goes_through_every_kind(simulator: Simulator, factory: Factory, run: Run) -> None:
+    for kind in sorted(ADAPTERS):
+        channel = set_up(factory, simulator, kind)
 
-    taken = await run("test", kind, "--to", ADDRESSES[channel], "--text", "Do you read me?")
-    dead = await run("test", kind, "--to", DEAD[channel], "--json")
+        taken = await run("test", kind, "--to", ADDRESSES[channel], "--text", "Do you read me?")
+        dead = await run("test", kind, "--to", DEAD[channel], "--json")
 
-    assert taken.status == DONE
-    assert "The provider took it" in taken.stdout
-    assert "Nothing went to the provider itself." in taken.stdout
-    line = simulator.record.read(simulator.record.n)
-    assert line is not None
-    assert (line["provider"], line["recipient"]) == (kind, ADDRESSES[channel])
-    assert "Do you read me?" in json.dumps(line)
-    told = json.loads(dead.stdout)
-    assert (dead.status, told["outcome"], told["kind"]) == (FAILED, "dead_address", kind)
-    assert told["reason"]
+        assert taken.status == DONE, taken
+        assert "The provider took it" in taken.stdout
+        assert "Nothing went to the provider itself." in taken.stdout
+        line = simulator.record.read(simulator.record.n)
+        assert line is not None
+        assert (line["provider"], line["recipient"]) == (kind, ADDRESSES[channel])
+        assert "Do you read me?" in json.dumps(line)
+        told = json.loads(dead.stdout)
+        assert (dead.status, told["outcome"], told["kind"]) == (FAILED, "dead_address", kind)
+        assert told["reason"]
 
 
 async def test_what_an_answer_means(simulator: Simulator, factory: Factory, run: Run) -> None:
@@ -124,18 +124,15 @@ async def test_nobody_at_the_endpoint(factory: Factory, run: Run, monkeypatch: p
     assert (await run("test", "mail", "--to", "ada@example.com")).status == NOT_REACHABLE
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
+async def test_wrong_usage(factory: Factory, run: Run) -> None:
+    factory.provider("smtp", "mail", credentials={"host": "mail.example.com"})
+    for arguments, complaint in (
         (("test", "mail", "--to", "nobody"), "no address of the channel email"),
         (("test", "none", "--to", "ada@example.com"), "There is no provider 'none'"),
         (("show", "none"), "There is no provider 'none'"),
-    ],
-)
-async def test_wrong_usage(factory: Factory, run: Run, arguments: tuple[str, ...], complaint: str) -> None:
-    factory.provider("smtp", "mail", credentials={"host": "mail.example.com"})
-    finished = await run(*arguments)
-    assert (finished.status, complaint in finished.stderr) == (USAGE, True)
+    ):
+        finished = await run(*arguments)
+        assert (finished.status, complaint in finished.stderr) == (USAGE, True), finished
 
 
 async def test_providers_are_listed_with_their_health(
