@@ -1,5 +1,6 @@
 """Telesign's adapters keep the contract, one by one and in bulk; and what only Telesign has: two APIs for the same."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +9,19 @@ from typing import Any, ClassVar
 import pytest
 
 from shared.domain.outcome import Accepted, AccountFault, DeadAddress, Refused, Retry, Unknown
+from shared.domain.receipt import ReceiptKind
 from shared.providers.contract import Account
 from shared.providers.curl import CurlTransport
+from shared.providers.receipts import ReceiptCall
 from shared.providers.registry import make_adapter
 from shared.providers.sms.telesign import MEANINGS, TelesignAdapter, TelesignBulkAdapter
+from shared.providers.sms.telesign_receipts import read_receipts
 from shared.providers.tokens import InMemoryTokenStore
 from shared.settings import Settings
 from shared.simulator.simulator import Simulator
+from shared.simulator.wire.exchange import Reply
 from tests.contract.certificates import Certificates
+from tests.contract.differential.capture import capturing
 from tests.contract.http2_server import Answer as HttpAnswer
 from tests.contract.suite import AdapterContract, Answer, collect
 from tests.contract.telesign_wire import (
@@ -239,3 +245,34 @@ async def test_delivers_to_the_simulator(
         assert [type(outcome) for outcome in accepted] == [Accepted] * 5
         assert [type(outcome) for outcome in refused] == [DeadAddress, Retry, Accepted]
         await transport.aclose()
+
+
+async def test_reports_tell_what_became_of_a_bulk(tmp_path: Path, wire: TelesignWire) -> None:
+    async with Simulator.running(tmp_path) as simulator, capturing(lambda _: Reply(200)) as listener:
+        provider = simulator.http_providers["telesign"]
+        provider.receipts_url = f"http://{listener.host}/receipts"
+        transport = CurlTransport(timeout_seconds=5, ca_file=simulator.ca_file)
+        account = Account(1, 1, provider.credentials(), {"from": "ACME"})
+        adapter = TelesignBulkAdapter(account, transport=transport, endpoint=simulator.https_endpoint)
+        requests = [wire.request(1), wire.request(2, "+12025550190"), wire.request(3, "+12025550196")]
+
+        outcomes = await collect(adapter, wire.content, requests)
+        async with asyncio.timeout(5):
+            while len(listener.requests) < 2 * len(requests):  # noqa: ASYNC110  # nobody announces them
+                await asyncio.sleep(0.01)
+        calls = [
+            ReceiptCall(provider.receipts_url, {"authorization": post.header(b"authorization")}, post.body, 0.0)
+            for post in listener.requests
+        ]
+        read = [await read_receipts(account, call, transport=transport, endpoint=None) for call in calls]
+        await transport.aclose()
+
+    assert [type(outcome) for outcome in outcomes] == [Accepted] * 3
+    final = {
+        receipt.delivery_id: receipt.kind for receipts in read for receipt in receipts if receipt.kind != "pending"
+    }
+    assert final == {
+        requests[0].delivery_id: ReceiptKind.DELIVERED,
+        requests[1].delivery_id: ReceiptKind.BOUNCED,
+        requests[2].delivery_id: ReceiptKind.UNSUBSCRIBED,
+    }
