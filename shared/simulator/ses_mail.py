@@ -5,10 +5,11 @@ import binascii
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from email.header import decode_header, make_header
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
+from shared.simulator.mail_view import decoded
 from shared.simulator.mailer import Copy, bare_address, delivery_in, is_address, shown_headers
 
 MOST_ENTRIES = 50
@@ -60,19 +61,18 @@ def bulk_copies(document: Any) -> list[list[Copy] | str]:
     entries = document.get("BulkEmailEntries")
     if not isinstance(entries, list) or not 1 <= len(entries) <= MOST_ENTRIES:
         raise BadRequest("There are 1 to 50 entries.")
-    files = _files(template.get("Attachments"))
-    _rendered(template, {})
-    return [_entry_copies(document, template, files, entry) for entry in entries]
+    letter = _Letter(document, *_rendered(template, {}), _files(template.get("Attachments")))
+    return [_entry_copies(letter, template, entry) for entry in entries]
 
 
-def _entry_copies(
-    document: Mapping[str, Any], template: Mapping[str, Any], files: Sequence[Mapping[str, Any]], entry: Any
-) -> list[Copy] | str:
+def _entry_copies(letter: _Letter, template: Mapping[str, Any], entry: Any) -> list[Copy] | str:
     try:
         own = entry.get("ReplacementEmailContent", {}).get("ReplacementTemplate", {}).get("ReplacementTemplateData")
-        subject, bodies = _rendered(template, _data(own) if own else {})
-        tags = {**_tags(document.get("DefaultEmailTags")), **_tags(entry.get("ReplacementTags"))}
-        return list(_copies(_Letter(document, subject, bodies, files), entry.get("Destination"), tags))
+        if own:
+            subject, bodies = _rendered(template, _data(own))
+            letter = replace(letter, subject=subject, bodies=bodies)
+        tags = {**_tags(letter.document.get("DefaultEmailTags")), **_tags(entry.get("ReplacementTags"))}
+        return list(_copies(letter, entry.get("Destination"), tags))
     except BadRequest as refusal:
         return str(refusal)
     except AttributeError:
@@ -113,7 +113,12 @@ def _shown(mailbox: object) -> str:
     """SES takes ASCII, with encoded words."""
     if not isinstance(mailbox, str) or not mailbox.isascii() or not is_address(bare_address(mailbox)):
         raise BadRequest("Illegal address of the sender or for replies.")
-    return str(make_header(decode_header(mailbox)))
+    return _decoded(mailbox)
+
+
+@lru_cache(maxsize=64)  # the entries of a call share theirs
+def _decoded(mailbox: str) -> str:
+    return decoded(mailbox)
 
 
 def _addresses(destination: Any, role: str) -> list[str]:

@@ -399,6 +399,7 @@ async def test_ses_computes_the_signature_again(simulator: Simulator, altered: d
         (SINGLE, for_ses(ToAddresses=[f"{n}@example.com" for n in range(51)])),
         (SINGLE, {**for_ses(ToAddresses=[ANNA]), "FromEmailAddress": "Jörg <a@example.com>"}),
         (SINGLE, {**for_ses(ToAddresses=[ANNA]), "EmailTags": [{"Name": "a b", "Value": "c"}]}),
+        (SINGLE, {**for_ses(ToAddresses=[ANNA]), "FromEmailAddress": []}),
         (SINGLE, {**for_ses(ToAddresses=[ANNA]), "Content": {}}),
         (SINGLE, []),
     ],
