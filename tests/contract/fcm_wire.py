@@ -17,6 +17,7 @@ from shared.providers.tokens import InMemoryTokenStore
 from tests.contract.certificates import Certificates
 from tests.contract.http2_server import Act, Drip, Garbage, Hangup, Http2Server, Received, Silence
 from tests.contract.http2_server import Answer as HttpAnswer
+from tests.contract.patience import make_transport
 from tests.contract.suite import Fault, Wire
 
 FAR_FUTURE = 4_000_000_000.0
@@ -67,7 +68,7 @@ class FcmWire(Wire):
         )
 
     def _make_transport(self) -> CurlTransport:
-        return CurlTransport(timeout_seconds=0.6, connect_timeout_seconds=0.4, ca_file=self._ca_file, connections=2)
+        return make_transport(self._ca_file)
 
     def _answer(self, request: Received) -> Act:
         if request.path == "/token":

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from shared.providers.contract import Account, Adapter, Content
-from shared.providers.curl import CurlTransport
 from shared.providers.http_adapter import HttpAdapter
 from tests.contract.certificates import Certificates
 from tests.contract.http2_server import Act, Answer, Drip, Garbage, Hangup, Http2Server, Received, Silence
+from tests.contract.patience import make_transport
 from tests.contract.suite import Fault, Wire
 
 FAR_FUTURE = 4_000_000_000.0
@@ -43,9 +43,7 @@ class HttpWire(Wire):
         self._ca_file = certificates.ca_file
 
     def open(self) -> None:
-        self.transport = CurlTransport(
-            timeout_seconds=0.6, connect_timeout_seconds=0.4, ca_file=self._ca_file, connections=2
-        )
+        self.transport = make_transport(self._ca_file)
         self.adapter = self.make_adapter(self.server.origin)
 
     def make_adapter(self, origin: str) -> Adapter:

@@ -13,6 +13,7 @@ from shared.providers.email.replies import Phase
 from shared.providers.email.smtp import SmtpAdapter
 from shared.settings import Settings
 from tests.contract.certificates import Certificates
+from tests.contract.patience import answer_seconds
 from tests.contract.smtp_server import Act, Command, Drip, Hangup, Raw, ReceivedMail, Silence, SmtpServer
 from tests.contract.suite import Fault, Wire
 
@@ -48,8 +49,8 @@ class SmtpWire(Wire):
 
     def make_adapter(self, endpoint: str | None = None) -> SmtpAdapter:
         settings = Settings(
-            provider_timeout_seconds=0.5,
-            smtp_final_timeout_seconds=0.6,
+            provider_timeout_seconds=answer_seconds(),
+            smtp_final_timeout_seconds=answer_seconds(),
             smtp_connections=3,
             ca_file=self._certificates.ca_file,
         )

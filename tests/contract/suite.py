@@ -18,8 +18,8 @@ import pytest
 from shared.domain.outcome import Accepted, AccountFault, Outcome, Refused, Retry, Unknown
 from shared.providers.contract import Adapter, Content, SendRequest
 
-PATIENCE_SECONDS = 5.0
-"""Tests fail rather than hang; adapters under test wait for replies a fraction of a second."""
+PATIENCE_SECONDS = 10.0
+"""Tests fail rather than hang; see patience.py for how long adapters wait."""
 
 
 class Fault(Enum):
@@ -205,6 +205,7 @@ class AdapterContract:
 
     # The network
 
+    @pytest.mark.hurried
     @pytest.mark.parametrize("fault", Fault)
     async def test_what_has_left_and_is_not_answered_is_unknown(self, wire: Wire, fault: Fault) -> None:
         requests = wire.requests(1)
@@ -233,6 +234,7 @@ class AdapterContract:
 
         assert {type(outcome) for outcome in outcomes} == {Retry}
 
+    @pytest.mark.hurried
     async def test_a_server_that_never_speaks_is_no_attempt(self, wire: Wire) -> None:
         listener = socket.create_server(("127.0.0.1", 0))  # the kernel accepts, nobody answers
         with listener:
@@ -242,6 +244,7 @@ class AdapterContract:
 
         assert {type(outcome) for outcome in outcomes} == {Retry}
 
+    @pytest.mark.hurried
     async def test_what_found_no_room_in_time_is_no_attempt(self, wire: Wire) -> None:
         """Everything is stuck: who waited behind the first is not sent late, when another may hold the claim."""
         requests = wire.requests(self.beyond_capacity)

@@ -184,6 +184,7 @@ async def test_a_refusal_of_the_second_call_leaves_the_first_in_doubt(wire: Rese
     assert len(wire.server.received) == 2
 
 
+@pytest.mark.hurried
 async def test_nothing_leaves_again_when_the_time_is_up(wire: ResendWire) -> None:
     wire.answers_once = [Silence()]
 

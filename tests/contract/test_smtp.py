@@ -108,6 +108,7 @@ async def test_asks_step_by_step_where_the_server_does_not_pipeline(
     assert all(write.count(b"\r\n") == 1 for write in wire.server.writes if not write.endswith(b"\r\n.\r\n"))
 
 
+@pytest.mark.hurried
 @pytest.mark.parametrize("phase", [Phase.MAIL, Phase.RCPT, Phase.DATA])
 @pytest.mark.parametrize("act", [Silence(), Hangup(), Raw(b"hello?\r\n")], ids=repr)
 async def test_what_was_not_sent_may_be_tried_again(wire: SmtpWire, phase: Phase, act: Act) -> None:
