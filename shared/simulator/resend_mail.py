@@ -1,7 +1,6 @@
 """A mail in a request to Resend: what is wrong with it, and who gets it."""
 
 import base64
-import binascii
 import mimetypes
 import re
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from shared.simulator.mailer import Copy, bare_address, delivery_in, is_address,
 MOST_RECIPIENTS = 50
 LARGEST_MAIL_BYTES = 40 * 1024**2  # with attachments in base64
 ROLES = ("to", "cc", "bcc")
+BODIES = ("text", "html")
 
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
 
@@ -24,7 +24,7 @@ def problem_of(mail: Any) -> str | None:
         return "Invalid `from` field. An address, or `Name <address>`."
     if not 1 <= len(_listed(mail, "to")) <= MOST_RECIPIENTS:
         return "Missing `to` field. There are 1 to 50 addresses."
-    for role in ROLES:
+    for role in (*ROLES, "reply_to"):
         if not all(isinstance(one, str) and is_address(bare_address(one)) for one in _listed(mail, role)):
             return f"Invalid `{role}` field. Addresses, or `Name <address>`."
     return _problem_of_content(mail)
@@ -33,12 +33,14 @@ def problem_of(mail: Any) -> str | None:
 def _problem_of_content(mail: Mapping[str, Any]) -> str | None:
     if not isinstance(mail.get("subject"), str):
         return "Missing `subject` field."
-    if not mail.get("html") and not mail.get("text"):
+    if not any(mail.get(name) for name in BODIES) or not all(
+        isinstance(mail.get(name, ""), str | None) for name in BODIES
+    ):
         return "Missing `html` or `text` field."
     tags, files = _listed(mail, "tags"), _listed(mail, "attachments")
     if not all(isinstance(tag, dict) and _is_tag(tag.get("name")) and _is_tag(tag.get("value")) for tag in tags):
         return "Tags are made of ASCII letters, digits, underscores and dashes."
-    if not all(isinstance(file, dict) and file.get("filename") and _is_base64(file.get("content")) for file in files):
+    if not all(isinstance(file, dict) and _is_file(file) for file in files):
         return "An attachment has a name, and its content in base64."
     if sum(len(file["content"]) for file in files) > LARGEST_MAIL_BYTES:
         return "The mail is larger than 40 MB."
@@ -95,8 +97,9 @@ def _is_tag(text: object) -> bool:
     return isinstance(text, str) and _TAG.fullmatch(text) is not None
 
 
-def _is_base64(content: object) -> bool:
+def _is_file(file: Mapping[str, Any]) -> bool:
     try:
-        return isinstance(content, str) and bool(base64.b64decode(content, validate=True))
-    except binascii.Error:
+        has_content = bool(base64.b64decode(file.get("content") or "", validate=True))
+    except (TypeError, ValueError):
         return False
+    return has_content and isinstance(file.get("filename"), str) and bool(file["filename"])

@@ -1,7 +1,6 @@
 """A request to SendGrid's Mail Send v3: what is wrong with it, and whom it sends what."""
 
 import base64
-import binascii
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -48,7 +47,7 @@ def _copies_of_entry(
         cc=named["cc"],
         reply_to=_shown(document.get("reply_to") or {}),
     )
-    arguments = {**document.get("custom_args", {}), **entry.get("custom_args", {})}
+    arguments = {**(document.get("custom_args") or {}), **(entry.get("custom_args") or {})}
     for recipient in (*named["to"], *named["cc"], *named["bcc"]):
         text, html = bodies.get("text/plain"), bodies.get("text/html")
         yield Copy(recipient, sender, subject, text, html, headers, attachments, delivery_in(arguments))
@@ -75,10 +74,20 @@ def errors_of(document: Any) -> Iterator[Error]:
         yield "subject", "A subject is needed."
     yield from _errors_of_content(document.get("content"))
     yield from _errors_of_attachments(document.get("attachments", []))
-    for name in get(document, "headers") or {}:
+    if document.get("reply_to") and not is_address(get(document, "reply_to", "email")):
+        yield "reply_to.email", "The address for replies is not valid."
+    for field in ("headers", "custom_args"):
+        if not isinstance(document.get(field) or {}, dict):
+            yield field, "It is an object."
+        elif field == "headers":
+            yield from _errors_of_headers(document.get(field) or {})
+    yield from _errors_of_people(document.get("personalizations"))
+
+
+def _errors_of_headers(headers: Mapping[str, Any]) -> Iterator[Error]:
+    for name in headers:
         if name.lower() in RESERVED_HEADERS:
             yield f"headers.{name}", "This header is reserved."
-    yield from _errors_of_people(document.get("personalizations"))
 
 
 def _errors_of_content(content: Any) -> Iterator[Error]:
@@ -86,7 +95,7 @@ def _errors_of_content(content: Any) -> Iterator[Error]:
         yield "content", "At least one content is needed."
         return
     for number, part in enumerate(content):
-        if not get(part, "value"):
+        if not _is_filled(get(part, "value")):
             yield f"content.{number}.value", "The value must have at least one character."
     if [get(part, "type") for part in content] not in (["text/plain"], ["text/html"], ["text/plain", "text/html"]):
         yield "content", "text/plain comes first, then text/html."
@@ -98,10 +107,10 @@ def _errors_of_attachments(attachments: Any) -> Iterator[Error]:
         return
     for number, file in enumerate(attachments):
         try:
-            base64.b64decode(get(file, "content") or "", validate=True)
-        except (binascii.Error, TypeError, ValueError):
+            base64.b64decode(get(file, "content"), validate=True)
+        except (TypeError, ValueError):
             yield f"attachments.{number}.content", "The content is not in base64."
-        if not get(file, "filename"):
+        if not _is_filled(get(file, "filename")):
             yield f"attachments.{number}.filename", "A file needs a name."
 
 
@@ -128,8 +137,11 @@ def _errors_of_entry(place: str, entry: Any) -> Iterator[Error]:
         for number, address in enumerate(_addresses(entry, role)):
             if not is_address(address):
                 yield f"{place}.{role}.{number}.email", "Does not contain a valid address."
-    if len(json.dumps(get(entry, "custom_args") or {})) > LARGEST_ARGUMENTS_BYTES:
-        yield f"{place}.custom_args", "The arguments take more than 10000 bytes."
+    arguments = get(entry, "custom_args") or {}
+    if not isinstance(arguments, dict) or len(json.dumps(arguments)) > LARGEST_ARGUMENTS_BYTES:
+        yield f"{place}.custom_args", "The arguments are an object of at most 10000 bytes."
+    if not isinstance(get(entry, "subject") or "", str):
+        yield f"{place}.subject", "A subject is text."
 
 
 def _addresses(entry: Any, role: str) -> list[Any]:
@@ -141,6 +153,10 @@ def get(document: Any, *path: str) -> Any:
     for name in path:
         document = document.get(name) if isinstance(document, dict) else None
     return document
+
+
+def _is_filled(text: object) -> bool:
+    return isinstance(text, str) and bool(text)
 
 
 def _shown(person: Mapping[str, str]) -> str:

@@ -1,7 +1,6 @@
 """A request to Amazon SES v2: what is wrong with it, and whom it sends what; its templates' engine."""
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -94,7 +93,7 @@ def _copies(letter: _Letter, destination: Any, tags: Mapping[str, str]) -> Itera
         letter.subject,
         to=named["ToAddresses"],
         cc=named["CcAddresses"],
-        reply_to=[_shown(one) for one in letter.document.get("ReplyToAddresses") or ()],
+        reply_to=[_shown(one) for one in _addresses(letter.document, "ReplyToAddresses")],
     )
     for recipient in recipients:
         yield Copy(
@@ -152,7 +151,7 @@ def _files(files: Any) -> list[dict[str, Any]]:
             }
             for file in files or ()
         ]
-    except (KeyError, TypeError, AttributeError, binascii.Error) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise BadRequest("An attachment has FileName and RawContent.") from error
 
 

@@ -128,15 +128,13 @@ class ResendAdapter(HttpMailAdapter[ResendMail]):
         made: Any = document.get("data", [document])
         errors: Any = document.get("errors") or []
         try:
-            outcomes: list[Outcome | None] = [None] * count
-            for error in errors:
-                outcomes[error["index"]] = self._outcome_of(str(error["message"]))
+            unmade = {error["index"]: self._outcome_of(str(error["message"])) for error in errors}
             accepted = iter([Accepted(str(mail["id"])) for mail in made])
-            read = [outcome or next(accepted) for outcome in outcomes]
-        except (KeyError, TypeError, IndexError, StopIteration):
+            read = [unmade.pop(place) if place in unmade else next(accepted) for place in range(count)]
+        except (KeyError, TypeError, StopIteration):
             return Unknown(words_of(self.name, reply, "something else than the ids of the mails"))
-        if next(accepted, None) is not None:
-            return Unknown(words_of(self.name, reply, "more mails than were asked for"))
+        if unmade or next(accepted, None) is not None:
+            return Unknown(words_of(self.name, reply, "about more mails than were asked for"))
         return read
 
     def _outcome_of(self, message: str) -> Outcome:
