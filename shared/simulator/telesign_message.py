@@ -13,7 +13,7 @@ LARGEST_BULK: Final = 1000
 LARGEST_SESSION_ID: Final = 64
 LARGEST_SENDER: Final = 20
 
-NUMBER: Final = re.compile(r"[1-9]\d{6,14}")
+NUMBER: Final = re.compile(r"[1-9][0-9]{6,14}")
 TYPES: Final = frozenset({"OTP", "ARN", "MKT"})
 
 

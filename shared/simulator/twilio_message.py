@@ -14,9 +14,9 @@ from shared.simulator.faults import Fate
 
 LARGEST_TEXT: Final = 1600
 
-NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
-SENDER: Final = re.compile(r"\+?\d{3,15}|(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}")
-VALIDITY: Final = re.compile(r"\d{1,5}")
+NUMBER: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+SENDER: Final = re.compile(r"\+?[0-9]{3,15}|(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}")
+VALIDITY: Final = re.compile(r"[0-9]{1,5}")
 SERVICE: Final = re.compile(r"MG[0-9a-f]{32}")
 
 

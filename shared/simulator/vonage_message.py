@@ -14,8 +14,8 @@ LARGEST_REFERENCE: Final = 100
 LARGEST_CALLBACK: Final = 100
 SHORTEST_TTL, LONGEST_TTL = 20_000, 604_800_000  # milliseconds
 
-NUMBER: Final = re.compile(r"[1-9]\d{6,14}")
-TTL: Final = re.compile(r"\d{1,12}")
+NUMBER: Final = re.compile(r"[1-9][0-9]{6,14}")
+TTL: Final = re.compile(r"[0-9]{1,12}")
 UNICODE_WHOLE, UNICODE_PART = 70, 67  # 16-bit units of a text in one message, and of a part of a longer one
 
 

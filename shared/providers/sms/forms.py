@@ -14,7 +14,8 @@ DELIVERY: Final = "tidings_delivery"
 whose answer was lost has no other name.
 """
 
-_ID: Final = re.compile(r"[\w.:-]{1,100}", re.ASCII)
+_NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
+_ID: Final = re.compile(r"[\w.:+-]{1,100}", re.ASCII)
 
 
 def form(fields: Mapping[str, str | int | None]) -> bytes:
@@ -45,11 +46,16 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 
 def read_id(value: Any) -> str:
-    """A provider's id of a message; "" where it is none that we could keep."""
+    """An id or an address as a provider writes it; "" where it is none that we could keep."""
     return value if isinstance(value, str) and _ID.fullmatch(value) else ""
+
+
+def reason_of(text: str) -> str:
+    """A provider's words as far as they can be kept."""
+    return text.replace("\0", "").encode(errors="replace").decode()[:300]
 
 
 def read_number(value: Any) -> int:
     """A code that may come as a number or a text; 0 where it is neither."""
     text = str(value)
-    return int(text) if text.lstrip("-").isdecimal() and len(text) < 10 else 0
+    return int(text) if _NUMBER.fullmatch(text) else 0

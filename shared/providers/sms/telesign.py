@@ -25,6 +25,7 @@ from shared.providers.sms.forms import (
     read_id,
     read_number,
     read_object,
+    reason_of,
 )
 from shared.providers.sms.texts import refusal_of_number, refusal_of_text
 from shared.providers.transport import Pool, Reply, Request, Transport
@@ -184,7 +185,7 @@ def _said_by(document: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def _outcome_of(reply: Reply, code: int, words: str) -> Outcome:
-    reason = f"Telesign answered {reply.status}, code {code}: {words or 'not an answer of its API'}"[:300]
+    reason = reason_of(f"Telesign answered {reply.status}, code {code}: {words or 'not an answer of its API'}")
     if code in MEANINGS:
         return MEANINGS[code].of(reason, reply.retry_after_seconds)
     if reply.status == 200 or reply.status >= 500:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from shared.domain.receipt import Receipt, ReceiptKind
 from shared.providers.contract import Account
 from shared.providers.receipts import ReceiptCall, ReceiptRefused
-from shared.providers.sms.forms import read_number
+from shared.providers.sms.forms import read_id, read_number, reason_of
 from shared.providers.transport import Transport
 
 # status.code -> what it means; reports bring its words. Sources: the OpenAPI document of "Engage SMS API" and
@@ -102,8 +102,8 @@ def _read(report: Mapping[str, Any]) -> Receipt | None:
     status: Mapping[str, Any] = report["status"]
     code, words = read_number(status.get("code")), str(status.get("description") or "")
     kind = STATUSES.get(code)
-    reference, delivery = (str(report.get(name) or "") for name in ("reference_id", "external_id"))
-    delivery = str(report.get("session_id") or delivery)  # of bulks, whose reference is the same for all
+    reference, external, session = (read_id(report.get(name)) for name in ("reference_id", "external_id", "session_id"))
+    delivery = session or external  # of bulks, whose reference is the same for all
     if kind is None or not (reference or delivery):
         return None
     return Receipt(
@@ -112,7 +112,7 @@ def _read(report: Mapping[str, Any]) -> Receipt | None:
         recipient="",
         delivery_id=delivery,
         provider_message_id=reference,
-        reason=f"Telesign: code {code}: {words}"[:300] if code not in {200, 203, 290, 292, 293} else "",
+        reason=reason_of(f"Telesign: code {code}: {words}") if code not in {200, 203, 290, 292, 293} else "",
         occurred_at=_moment(str(status.get("updated_on") or "")),
     )
 

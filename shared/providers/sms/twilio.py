@@ -18,6 +18,7 @@ from shared.providers.sms.forms import (
     read_id,
     read_number,
     read_object,
+    reason_of,
 )
 from shared.providers.sms.texts import refusal_of_number, refusal_of_text, seconds_left
 from shared.providers.transport import Pool, Reply, Request, Transport
@@ -131,7 +132,7 @@ class TwilioAdapter(HttpAdapter[Form]):
             return Accepted(sid) if sid else Unknown("Twilio accepted without a message's SID")
         code = read_number(document.get("code"))
         words = document.get("message") or document.get("detail") or "not an answer of its API"  # RFC 9457: `detail`
-        reason = f"Twilio answered {reply.status}, code {code}: {words}"[:300]
+        reason = reason_of(f"Twilio answered {reply.status}, code {code}: {words}")
         return _meaning_of(reply.status, code).of(reason, reply.retry_after_seconds)
 
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 from shared.domain.receipt import Receipt, ReceiptKind
 from shared.providers.contract import Account
 from shared.providers.receipts import ReceiptCall, ReceiptRefused
-from shared.providers.sms.forms import DELIVERY, read_number, read_object
+from shared.providers.sms.forms import DELIVERY, read_id, read_number, read_object
 from shared.providers.transport import Transport
 
 # MessageStatus -> what it means. Source: twilio_api_v2010.json, "message_enum_status", April 2026. Inbound messages
@@ -128,7 +128,7 @@ def _spellings(url: str) -> Iterator[str]:
 
 
 def _read(fields: Mapping[str, Any], url: str) -> Receipt | None:
-    sid, status = str(fields.get("MessageSid") or ""), str(fields.get("MessageStatus") or "")
+    sid, status = read_id(fields.get("MessageSid")), str(fields.get("MessageStatus") or "")
     if not sid or not status:
         raise ReceiptRefused("it names no message or no status")
     kind = STATUSES.get(status)
@@ -140,7 +140,7 @@ def _read(fields: Mapping[str, Any], url: str) -> Receipt | None:
     return Receipt(
         event_id=f"{sid}:{status}:{code}",
         kind=kind,
-        recipient=str(fields.get("To") or ""),
+        recipient=read_id(fields.get("To")),
         delivery_id=parse_qs(urlsplit(url).query).get(DELIVERY, [""])[-1],
         provider_message_id=sid,
         reason=f"Twilio: {status}, code {code}: {words}".removesuffix(": ") if code else "",

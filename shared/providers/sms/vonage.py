@@ -10,7 +10,7 @@ from shared.domain.status import Channel
 from shared.providers.contract import Account, Content, SendRequest
 from shared.providers.http_adapter import HttpAdapter
 from shared.providers.meanings import DEAD, FAULT, REFUSED, THROTTLED, UNKNOWN, Meaning, meaning_of_status
-from shared.providers.sms.forms import FORM_TYPE, basic_authorization, form, form_value, read_id, read_object
+from shared.providers.sms.forms import FORM_TYPE, basic_authorization, form, form_value, read_id, read_object, reason_of
 from shared.providers.sms.texts import refusal_of_number, refusal_of_text, seconds_left
 from shared.providers.transport import Pool, Reply, Request, Transport
 
@@ -105,7 +105,7 @@ class VonageAdapter(HttpAdapter[bytes]):
         failed = [part for part in parts if str(part.get("status")) != "0"]
         if not failed:
             return Accepted(" ".join(read_id(part.get("message-id")) for part in parts))
-        reason = f"Vonage answered status {failed[0].get('status')}: {failed[0].get('error-text', '')}"[:300]
+        reason = reason_of(f"Vonage answered status {failed[0].get('status')}: {failed[0].get('error-text', '')}")
         if len(failed) < len(parts):  # to send all again would repeat some
             return Unknown(f"Vonage took {len(parts) - len(failed)} of {len(parts)} parts; {reason}"[:300])
         return _meaning_of(failed[0]).of(reason, _wait_of(failed[0]))

@@ -16,6 +16,7 @@ import jwt
 from shared.domain.receipt import Receipt, ReceiptKind
 from shared.providers.contract import Account
 from shared.providers.receipts import REPLAY_WINDOW_SECONDS, ReceiptCall, ReceiptRefused
+from shared.providers.sms.forms import read_id, reason_of
 from shared.providers.sms.receipt_bodies import first_of, read_body
 from shared.providers.transport import Transport
 
@@ -140,7 +141,7 @@ def _plain(value: Any) -> str:
 
 
 def _read(fields: Mapping[str, Any]) -> Receipt | None:
-    message, status = first_of(fields, "messageId", "message_uuid"), first_of(fields, "status")
+    message, status = read_id(first_of(fields, "messageId", "message_uuid")), first_of(fields, "status")
     kind = STATUSES.get(status)
     if not message or kind is None:
         return None
@@ -151,10 +152,10 @@ def _read(fields: Mapping[str, Any]) -> Receipt | None:
     return Receipt(
         event_id=f"{message}:{status}:{code}",
         kind=kind,
-        recipient=first_of(fields, "msisdn") or (first_of(fields, "to") if "message_uuid" in fields else ""),
-        delivery_id=first_of(fields, "client-ref", "client_ref"),
+        recipient=read_id(first_of(fields, "to" if "message_uuid" in fields else "msisdn")),
+        delivery_id=read_id(first_of(fields, "client-ref", "client_ref")),
         provider_message_id=message,
-        reason=f"Vonage: {status}, code {code}: {words}".removesuffix(": ")[:300] if code else "",
+        reason=reason_of(f"Vonage: {status}, code {code}: {words}".removesuffix(": ")) if code else "",
         occurred_at=_moment(first_of(fields, "message-timestamp", "timestamp")),
     )
 
@@ -163,8 +164,8 @@ def _error_of(fields: Mapping[str, Any]) -> tuple[str, str]:
     """Code and words; empty where nothing went wrong."""
     error = fields.get("error")
     if isinstance(error, dict):
-        return str(error.get("title") or error.get("code") or ""), str(error.get("detail") or "")
-    code = first_of(fields, "err-code")
+        return read_id(first_of(error, "title", "code")), first_of(error, "detail")
+    code = read_id(first_of(fields, "err-code"))
     return (code, "") if code != "0" else ("", "")
 
 
