@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, cast
 
 from shared.domain.outcome import AccountFault, Outcome, UnknownRule
-from shared.domain.queues import PROVIDER_KINDS
 from shared.domain.status import Channel
 from shared.errors import ConfigurationError
 from shared.providers.contract import Account, Adapter, Content, SendRequest, TokenStore
@@ -63,11 +62,9 @@ RECEIPT_READERS: Final[Mapping[str, ReceiptReader]] = {
 
 def adapter_facts(kind: str) -> type[Adapter]:
     """The class, for its facts. Raises ConfigurationError for a kind that the contract does not know."""
-    if kind in ADAPTERS:
-        return ADAPTERS[kind]
-    if kind in PROVIDER_KINDS:
-        return _held_back(kind, f"this version of Tidings cannot send through {kind} yet")
-    raise ConfigurationError(f"There is no provider kind {kind!r}.", hint=f"Known: {', '.join(PROVIDER_KINDS)}.")
+    if kind not in ADAPTERS:
+        raise ConfigurationError(f"There is no provider kind {kind!r}.", hint=f"Known: {', '.join(ADAPTERS)}.")
+    return ADAPTERS[kind]
 
 
 def make_adapter(
@@ -77,15 +74,13 @@ def make_adapter(
     to the provider itself if this installation is live, else nowhere.
     """
     facts = adapter_facts(kind)
-    if kind not in ADAPTERS:
-        return facts()
     endpoint = settings.endpoint_of(kind)
     if endpoint is None and not live:
         return _held_back(
-            kind,
+            facts,
             f"this installation is not live, so nothing goes to real {kind} servers: set "
             f"TIDINGS_ENDPOINT_{kind.upper()} to a simulator, or make the installation live",
-        )()
+        )
     if facts is SmtpAdapter:
         return SmtpAdapter(account, settings=settings, endpoint=endpoint)
     if facts is FcmAdapter:
@@ -97,13 +92,13 @@ def make_adapter(
     return cast("type[HttpAdapter[Any]]", facts)(account, transport=transport, endpoint=endpoint)
 
 
-def _held_back(provider_kind: str, reason: str) -> type[Adapter]:
+def _held_back(facts: type[Adapter], reason: str) -> Adapter:
     """Sends nothing: each recipient waits, and the reason says what the operator can do."""
-    size = ADAPTERS[provider_kind].batch_size if provider_kind in ADAPTERS else 500
+    size = facts.batch_size
 
     class HeldBack:
-        kind: ClassVar[str] = provider_kind
-        channel: ClassVar[Channel] = PROVIDER_KINDS[provider_kind]
+        kind: ClassVar[str] = facts.kind
+        channel: ClassVar[Channel] = facts.channel
         largest_batch: ClassVar[int] = size
         batch_size: ClassVar[int] = size
         unknown_rule: ClassVar[UnknownRule] = UnknownRule.LEAVE
@@ -118,4 +113,4 @@ def _held_back(provider_kind: str, reason: str) -> type[Adapter]:
         async def aclose(self) -> None:
             """Nothing was opened."""
 
-    return HeldBack
+    return HeldBack()
