@@ -175,7 +175,7 @@ def _variables_of(form: Form) -> dict[str, dict[str, Any]] | None:
         return None
     try:
         variables = json.loads(form.first("recipient-variables"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _Refused(400, "The recipient variables are not JSON.") from error
     if not isinstance(variables, dict) or not all(isinstance(known, dict) for known in variables.values()):
         raise _Refused(400, "The recipient variables are no object of objects.")

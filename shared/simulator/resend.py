@@ -208,5 +208,5 @@ def _parse(body: bytes) -> Any:
     """None, which is no valid request either, where it is not JSON."""
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

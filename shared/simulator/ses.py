@@ -184,7 +184,7 @@ def _message_id() -> str:
 def _parse(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest("The body is not JSON.") from error
 
 

@@ -173,7 +173,7 @@ def _data(data: object) -> dict[str, Any]:
         if not isinstance(data, str) or len(data) > LARGEST_DATA_CHARACTERS:
             raise BadRequest("Template data are JSON text of at most 262144 characters.")
         read = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest("Template data are not JSON.") from error
     return read if isinstance(read, dict) else {}
 

@@ -125,7 +125,7 @@ def document_of(reply: Reply) -> dict[str, Any]:
     """The reply's JSON object; empty where it is none."""
     try:
         document = json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

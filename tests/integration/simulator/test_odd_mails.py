@@ -81,6 +81,9 @@ async def test_sendgrid_answers_whatever_it_is_asked(tmp_path: Path) -> None:
         assert reply is not None
         statuses.add(reply.status)
     assert statuses == {200, 202, 400}
+    deep = provider.answer(Request("POST", "/v3/mail/send", "", headers, b"[" * 100_000))
+    assert deep is not None
+    assert deep.status == 400
 
 
 async def test_resend_answers_whatever_it_is_asked(tmp_path: Path) -> None:

@@ -55,6 +55,17 @@ def test_every_answer_has_a_meaning_for_everybody(kind: type[HttpMailAdapter[Any
                 assert all(isinstance(outcome, OUTCOMES) for outcome in outcomes_of)
 
 
+@pytest.mark.parametrize("kind", [SendgridAdapter, MailgunAdapter, ResendAdapter, SesAdapter])
+@pytest.mark.parametrize(
+    "body", [b"", b"[" * 60_000, b"\xff\xfe", b"<html>", b'{"a":'], ids=lambda body: repr(body[:8])
+)
+def test_what_is_no_json_is_no_mail(kind: type[HttpMailAdapter[Any]], body: bytes) -> None:
+    adapter = kind(Account(1, 1, {"apiKey": "key", "domain": "mg.example.com", "region": "x"}), transport=NOWHERE)
+
+    assert isinstance(adapter.read([SendRequest("17-0", "a@example.com")] * 2, Reply(200, body)), Unknown)
+    assert isinstance(adapter.read([SendRequest("17-0", "a@example.com")] * 2, Reply(418, body)), Refused)
+
+
 def test_no_place_is_counted_from_the_end() -> None:
     adapter = ResendAdapter(Account(1, 1, {"apiKey": "key"}), transport=NOWHERE)
     body = b'{"data":[{"id":"1"}],"errors":[{"index":-1,"message":"Invalid `to` field."}]}'
