@@ -27,7 +27,11 @@ A single 503 among thousands of acceptances delays its own recipient; a quota th
 @dataclass(slots=True)
 class Pace:
     """Recipients in flight that a provider kind takes, judged once per period by the share of answers that were
-    throttled or never came: halved above a twentieth, else grown by a twentieth of the most.
+    throttled or never came: above a twentieth it shrinks by that share, by half at most, else it grows by a twentieth
+    of the most.
+
+    So a provider that is overwhelmed gets half at once, and one that turns single recipients away is not brought to
+    a standstill.
     """
 
     window: Window
@@ -50,7 +54,8 @@ class Pace:
         if now < self.period_ends_at:
             return
         if self.refusals * 20 > self.answers:
-            self.limit = max(1, self.limit // 2)
+            share = min(0.5, self.refusals / max(1, self.answers))  # answers may come later than their refusals
+            self.limit = max(1, int(self.limit * (1.0 - share)))
         else:
             self.limit = min(self.most, self.limit + max(1, self.most // 20))
         self.window.set_limit(self.kind, self.limit)

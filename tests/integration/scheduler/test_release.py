@@ -127,10 +127,10 @@ async def test_several_schedulers_at_once_release_each_message_once(calendar: Ca
 
 
 async def test_a_message_that_is_being_rescheduled_is_left_to_the_caller(calendar: Calendar) -> None:
-    calendar.schedule("m", due_in="0.05 seconds")
+    calendar.schedule("m", due_in="0.7 seconds")
     with calendar.factory.connect() as connection, connection.transaction():
         assert connection.execute(RESCHEDULE).fetchall() == [(2,)]
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.8)
         assert (await calendar.release()).released == 0
 
     assert (await calendar.release()).released == 0
@@ -156,10 +156,10 @@ async def test_a_due_message_cannot_be_deleted_until_it_is_released(calendar: Ca
 
 
 async def test_a_message_that_is_being_deleted_is_not_released(calendar: Calendar) -> None:
-    calendar.schedule("m", due_in="0.05 seconds")
+    calendar.schedule("m", due_in="0.7 seconds")
     with calendar.factory.connect() as connection, connection.transaction():
         assert connection.execute(DELETE).fetchall() == [("scheduled",)]
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.8)
         assert (await calendar.release()).released == 0
 
     assert (await calendar.release()).released == 0

@@ -55,13 +55,16 @@ def test_a_pace_starts_at_what_the_adapter_asks_for(pace: Pace, window: Window) 
     assert window.most(FCM) == 100
 
 
-def test_a_period_with_too_many_refusals_halves_it_once(pace: Pace, window: Window, hours: Hours) -> None:
-    pace.note(answers=50, refusals=40)
+@pytest.mark.parametrize(("refusals", "limit"), [(5, 100), (10, 90), (40, 60), (50, 50), (100, 50)])
+def test_a_period_shrinks_it_once_by_the_share_of_refusals(
+    pace: Pace, window: Window, hours: Hours, refusals: int, limit: int
+) -> None:
+    pace.note(answers=50, refusals=refusals)
     assert window.most(FCM) == 100  # one burst is one signal
     hours.go_on(PERIOD_SECONDS)
     pace.note(answers=50, refusals=0)
 
-    assert window.most(FCM) == 50
+    assert window.most(FCM) == limit
 
 
 def test_a_refusal_among_many_acceptances_changes_nothing(pace: Pace, window: Window, hours: Hours) -> None:
