@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-ODD: tuple[Any, ...] = (None, 7, -1, "", "x", [], [7], [None], {}, {"a": 1}, True, "\ud800", "anna@example.com")
+ODD: tuple[Any, ...] = (None, 7, -1, "", "x", [], [7], [None], {}, {"a": 1}, True, "\ud800", "\0", "anna@example.com")
 
 
 def places_of(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -12,6 +12,7 @@ from shared.domain.outcome import AccountFault, Outcome, Refused
 from shared.domain.status import Channel
 from shared.providers.contract import Content, ContentFile, SendRequest
 from shared.providers.email.address import read_address
+from shared.providers.email.documents import read_document
 from shared.providers.email.headers import HeaderRefused, check_value
 from shared.providers.email.letter import Letter, MailRefused, read_letter
 from shared.providers.http_adapter import Call, HttpAdapter, slices
@@ -124,8 +125,8 @@ def encoded_file(file: ContentFile, key: str, fields: Mapping[str, str]) -> byte
 def document_of(reply: Reply) -> dict[str, Any]:
     """The reply's JSON object; empty where it is none."""
     try:
-        document = json.loads(reply.body)
-    except (ValueError, RecursionError):
+        document = read_document(reply.body)
+    except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
 

@@ -1,10 +1,10 @@
 """What the readers of mailers' receipts share: times, JSON, and what a reason may hold."""
 
-import json
 import re
 from datetime import datetime
 from typing import Any, Final
 
+from shared.providers.email.documents import read_document
 from shared.providers.receipts import REPLAY_WINDOW_SECONDS, ReceiptCall, ReceiptRefused
 
 DEAD_ADDRESS: Final = re.compile(r"\b5\.(1\.[1236]|2\.1)\b")
@@ -35,8 +35,8 @@ def seconds_of(text: object) -> float:
 def parsed(body: bytes | str) -> Any:
     """Raises ReceiptRefused."""
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
+        return read_document(body)
+    except ValueError as error:
         raise ReceiptRefused("its body is not JSON") from error
 
 
