@@ -43,6 +43,7 @@ class SmtpConnection(asyncio.Protocol):
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.is_closed = False
+        self._gone = asyncio.Event()
 
     # Opening
 
@@ -84,6 +85,9 @@ class SmtpConnection(asyncio.Protocol):
         if self.transport is not None and not self.is_closed and not self._expected:
             self._write(b"QUIT\r\n")
         self._lose("the connection was closed", is_orderly=True)
+
+    async def gone(self) -> None:
+        await self._gone.wait()
 
     def carries(self, flow: MailFlow) -> bool:
         return any(mail is not None and mail.flow is flow for mail in (self._entering, self._awaiting))
@@ -255,6 +259,7 @@ class SmtpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose("the server closed the connection" if exc is None else f"the connection broke: {exc}")
+        self._gone.set()
 
     def _lose(self, reason: str, *, is_orderly: bool = False) -> None:
         """Close, and say what is known of the mails in motion.

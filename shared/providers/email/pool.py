@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from shared.domain.outcome import AccountFault, Outcome, Retry
@@ -14,6 +15,9 @@ from shared.providers.flow import Turns
 
 COOL_DOWN_SECONDS: Final = 60.0
 """For so long we ask a server for no more connections than it granted, and begin with the host that worked last."""
+
+GOODBYE_SECONDS: Final = 0.5
+"""Whoever ends its event loop after closing lets a server that is still there take leave of TLS first."""
 
 
 class SmtpPool:
@@ -51,9 +55,14 @@ class SmtpPool:
         for task in self._opening:
             task.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)
-        for connection in list(self._open):
+        closing = list(self._open)
+        for connection in closing:
             connection.close()
         self._fail_waiting(Retry("the adapter was closed"))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                for connection in closing:
+                    await connection.gone()
 
     # What a connection asks of its feeder
 

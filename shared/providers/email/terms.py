@@ -55,6 +55,9 @@ class Kept(Protocol):
 
     def close(self) -> None: ...
 
+    async def gone(self) -> None:
+        """Return once a closed connection has nothing more to write or to read."""
+
     def carries(self, flow: MailFlow) -> bool: ...
 
 

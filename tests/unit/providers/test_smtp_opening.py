@@ -1,5 +1,7 @@
 """From a host list to a connection: TLS, logins, hosts that fail, servers that want fewer connections."""
 
+import asyncio
+import gc
 import math
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -273,3 +275,18 @@ async def test_idle_connections_are_closed(certificates: Certificates) -> None:
 
         assert server.commands[-1] == "QUIT"
         await pool.aclose()
+
+
+async def test_a_closed_account_leaves_nothing_open(certificates: Certificates) -> None:
+    """Whose loop ends right after, as a command's does: an open transport is a ResourceWarning, which is an error."""
+
+    async def story(host: str) -> None:
+        async with sending(certificates, host) as send:
+            assert {type(outcome) for outcome in await send(8)} == {Accepted}
+
+    def run(host: str) -> None:
+        asyncio.run(story(host))
+        gc.collect()
+
+    async with SmtpServer(tls=certificates.server_context()) as server:
+        await asyncio.to_thread(run, server.endpoint)
