@@ -11,7 +11,7 @@ class Sizes:
     least_total: int  # recipients of Tidings' warm-up run, and the fewest it is ever given
     largest_total: int
     provider_runs: int  # per figure of a provider or a client library
-    provider_seconds: float  # of each
+    provider_seconds: float  # at most, of each run
     load_seconds: float  # of one run of the load generator
     small_audience: int  # the two audiences whose memory is compared
     large_audience: int
@@ -25,7 +25,7 @@ FULL = Sizes(
     least_total=20_000,
     largest_total=200_000,
     provider_runs=3,
-    provider_seconds=1.5,
+    provider_seconds=2.0,
     load_seconds=5.0,
     small_audience=20_000,
     large_audience=1_000_000,

@@ -29,7 +29,7 @@ class Terms:
     account: dict[str, Any]  # credentials and options, by their names in the API
     addresses: AddressForm
     content: dict[str, str]  # likewise
-    smtp_connections: int  # of this process
+    in_flight: int  # recipients of this process; 0: what the client thinks best
 
     @property
     def port(self) -> int:

@@ -1,4 +1,4 @@
-"""APNs by aioapns: one connection, as many streams as the server allows. More connections made it no faster."""
+"""APNs by aioapns: streams of one connection; with more connections it is no faster."""
 
 import ssl
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ PAYLOAD = {"aps": {"alert": {"title": SUBJECT, "body": BODY}}}
 
 
 class Client:
-    calls = 1_000
     group = 1
 
     def __init__(self, terms: Terms) -> None:
         class Redirected(APNsTLSClientProtocol):
             APNS_SERVER, APNS_PORT = terms.host, terms.port
 
+        self.calls = terms.in_flight
         self._addresses = terms.addresses
         self._apns = APNs(
             key=terms.account["authKey"],

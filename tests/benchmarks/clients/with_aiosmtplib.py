@@ -31,7 +31,7 @@ class Client:
 
 
 async def make(terms: Terms) -> Client:
-    connections = [SMTP(hostname=terms.host, port=terms.port) for _ in range(terms.smtp_connections)]
+    connections = [SMTP(hostname=terms.host, port=terms.port) for _ in range(terms.in_flight)]
     for connection in connections:
         await connection.connect()
     return Client(terms, connections)

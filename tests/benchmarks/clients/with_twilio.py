@@ -14,10 +14,10 @@ from tests.benchmarks.peers.content import BODY
 
 
 class Client:
-    calls = 200
     group = 1
 
     def __init__(self, terms: Terms) -> None:
+        self.calls = terms.in_flight
         tls = ssl.create_default_context(cafile=terms.ca_file)
         http = AsyncTwilioHttpClient(pool_connections=False)
         http.session = ClientSession(connector=TCPConnector(limit=self.calls, ssl=tls))

@@ -12,12 +12,22 @@ from tests.benchmarks.addresses import DEVICE_TOKEN, MAIL_ADDRESS, PHONE_NUMBER,
 CLIENTS = Path(__file__).parents[1] / "clients"
 
 
+LATENCIES_MS = (0, 50)
+
+InFlight = tuple[int, int]
+"""Recipients of one process at each of the latencies."""
+
+SMTP_CONNECTIONS: InFlight = (50, 250)
+"""Of our worker processes and of each library's alike: a mail holds its connection for as long as it takes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """A client library and the program that sends with it."""
 
     name: str
     program: tuple[str, ...]
+    in_flight: InFlight  # what it was fastest with
     goal: float | None = None  # how many times as many Tidings should deliver
 
     @property
@@ -36,22 +46,22 @@ class ProviderCase:
     libraries: tuple[Library, ...] = ()
 
 
-def _python(name: str, module: str, goal: float | None = None) -> Library:
-    return Library(name, (sys.executable, "-m", f"tests.benchmarks.clients.{module}"), goal)
+def _python(name: str, module: str, in_flight: InFlight, goal: float | None = None) -> Library:
+    return Library(name, (sys.executable, "-m", f"tests.benchmarks.clients.{module}"), in_flight, goal)
 
 
-def _node(name: str, file: str) -> Library:
-    return Library(name, ("node", str(CLIENTS / "node" / file)))
+def _node(name: str, file: str, in_flight: InFlight) -> Library:
+    return Library(name, ("node", str(CLIENTS / "node" / file)), in_flight)
 
 
-OURS = _python("our adapter", "ours")
+OURS = _python("our adapter", "ours", (0, 0))
 
-AIOAPNS = _python("aioapns", "with_aioapns", goal=5)
-FIREBASE_ADMIN = _python("firebase-admin", "with_firebase_admin", goal=20)
-TWILIO = _python("twilio, async", "with_twilio", goal=2)
-AIOSMTPLIB = _python("aiosmtplib", "with_aiosmtplib", goal=3)
-NODE_APN = _node("node-apn", "with_node_apn.mjs")
-NODEMAILER = _node("nodemailer", "with_nodemailer.mjs")
+AIOAPNS = _python("aioapns", "with_aioapns", (200, 200), goal=5)
+FIREBASE_ADMIN = _python("firebase-admin", "with_firebase_admin", (100, 100), goal=20)
+TWILIO = _python("twilio, async", "with_twilio", (100, 200), goal=2)
+AIOSMTPLIB = _python("aiosmtplib", "with_aiosmtplib", SMTP_CONNECTIONS, goal=3)
+NODE_APN = _node("node-apn", "with_node_apn.mjs", (200, 1_000))
+NODEMAILER = _node("nodemailer", "with_nodemailer.mjs", SMTP_CONNECTIONS)
 
 
 def _port(origin: str) -> int:

@@ -14,7 +14,7 @@ from tests.benchmarks.clients import outcomes
 from tests.benchmarks.figures import Figure, Goal, NotMeasured, Section
 from tests.benchmarks.installation import Installation, RunningRoles, install
 from tests.benchmarks.options import Options, Sizes
-from tests.benchmarks.providers.cases import CASES, OURS, ProviderCase
+from tests.benchmarks.providers.cases import CASES, LATENCIES_MS, OURS, SMTP_CONNECTIONS, ProviderCase
 from tests.benchmarks.providers.running_clients import RunningClient, running_client
 from tests.benchmarks.providers.servers import ProviderServer, running_provider_servers
 from tests.benchmarks.providers.table import ALONE, BUSY, CPU, RATE, TIDINGS, row_name, table
@@ -22,9 +22,6 @@ from tests.benchmarks.servers import Servers
 from tests.benchmarks.sinks import SinkPrograms, build_sinks
 from tests.benchmarks.subject import Delivered
 from tests.benchmarks.tidings import create_provider, deliver_message
-
-SMTP_CONNECTIONS = {0: 100, 50: 500}
-"""By latency in ms, of all processes of a subject together: a mail holds its connection for as long as it takes."""
 
 LADDER = (200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 """Recipients of a run: few sizes, since each makes a topic."""
@@ -52,7 +49,7 @@ def measure(servers: Servers, options: Options) -> Section:
         connection.execute(outcomes.CREATE)
     section = Section("Providers: from the API call to the last ledger row, beside client libraries")
     missing = {f"{kind} has no row yet." for kind in ADAPTERS.keys() - {case.kind for case in CASES}}
-    for latency_ms in SMTP_CONNECTIONS:
+    for latency_ms in LATENCIES_MS:
         with _running(programs, installation, latency_ms=latency_ms, processes=options.cores) as (sides, roles):
             bench = Bench(latency_ms, options.sizes, options.cores, servers, database_url, roles, sides, missing)
             for case in CASES:
@@ -61,10 +58,10 @@ def measure(servers: Servers, options: Options) -> Section:
         _judge(section, row_name(case, latency_ms), library.name, library.goal)
         for case in CASES
         for library in case.libraries
-        for latency_ms in SMTP_CONNECTIONS
+        for latency_ms in LATENCIES_MS
         if library.goal
     ]
-    section.table = table(section, CASES, tuple(SMTP_CONNECTIONS))
+    section.table = table(section, CASES, LATENCIES_MS)
     section.notes += [*sorted(missing), HOW, IN_FLIGHT, LIMITS]
     return section
 
@@ -74,10 +71,14 @@ Tidings: API, workers and scheduler, from the call that makes the message. A lib
 in memory, sends, and writes its outcomes by COPY, 500 a commit; as many processes as Tidings has workers, the same \
 servers, taking turns. Alone: nothing is recorded, by our adapter and transport on one side."""
 
+LIBRARIES = "; ".join(
+    f"{library.name} {library.in_flight[0]:,} and {library.in_flight[1]:,}"
+    for case in CASES
+    for library in case.libraries
+)
 IN_FLIGHT = f"""\
-In flight in each process: aioapns and node-apn 1,000 streams on a connection, firebase-admin 500 over HTTP/2, twilio \
-200 connections; our adapters as they declare. SMTP connections, of all processes of a side: \
-{", ".join(f"{total} at {latency_ms} ms" for latency_ms, total in SMTP_CONNECTIONS.items())}."""
+Recipients in flight in each process at {LATENCIES_MS[0]} and {LATENCIES_MS[1]} ms: {LIBRARIES}; our adapters as they \
+declare, with as many SMTP connections as the libraries."""
 
 LIMITS = """\
 Busy: the cores that Tidings, its engines and the provider's server keep busy. Where that is near all of them, CPU is \
@@ -95,7 +96,7 @@ def _running(
             for case in CASES
         }
         variables["TIDINGS_CA_FILE"] = str(programs.ca_file)
-        variables["TIDINGS_SMTP_CONNECTIONS"] = str(SMTP_CONNECTIONS[latency_ms] // processes)
+        variables["TIDINGS_SMTP_CONNECTIONS"] = str(SMTP_CONNECTIONS[LATENCIES_MS.index(latency_ms)])
         modules = {"api": (), "workers": ("--concurrency", str(processes)), "scheduler": ()}
         with installation.running(modules, variables=variables) as roles:
             yield provider_servers, roles
@@ -118,10 +119,9 @@ def _measure_case(case: ProviderCase, bench: Bench) -> list[Figure]:
     with ExitStack() as stack:
         subjects: dict[tuple[str, str], Deliver] = {(TIDINGS, RATE): deliver_by_tidings}
         for client in _clients(stack, case, server, bench):
-            if client.library is not OURS:
+            if case.libraries:
                 subjects[client.name, RATE] = partial(client.deliver, is_recorded=True)
-            name = TIDINGS if client.library is OURS else client.name
-            subjects[name, ALONE] = partial(client.deliver, is_recorded=False)
+            subjects[client.name, ALONE] = partial(client.deliver, is_recorded=False)
         runs = _run_interleaved(subjects, bench.sizes)
     name = row_name(case, bench.latency_ms)
     figures = [Figure(name, TIDINGS, BUSY, tuple(busy[-bench.sizes.provider_runs :]), more_is_better=False)]
@@ -145,7 +145,7 @@ def _clients(stack: ExitStack, case: ProviderCase, server: ProviderServer, bench
                     bench.servers,
                     database_url=bench.database_url,
                     processes=bench.processes,
-                    smtp_connections=SMTP_CONNECTIONS[bench.latency_ms] // bench.processes,
+                    in_flight=library.in_flight[LATENCIES_MS.index(bench.latency_ms)],
                 )
             )
         except NotMeasured as missing:
@@ -172,16 +172,16 @@ def _run_interleaved(
 
 
 def _fitting_total(deliver: Deliver, sizes: Sizes) -> int:
-    """Recipients for a run of about the wanted length, by runs that do not count; the first also wakes everything."""
+    """Recipients for a run of the wanted length, by runs that do not count; the first also wakes everything."""
     deliver(LADDER[0])
-    total = 0
-    wanted = LADDER[1]
-    while wanted > 2 * total:
-        total = wanted
-        rate = deliver(total).rate
-        fitting = [size for size in LADDER if size <= rate * sizes.provider_seconds]
-        wanted = min(max(fitting, default=LADDER[0]), 10 * total)
-    return wanted
+    total = LADDER[1]
+    while total < LADDER[-1]:
+        seconds = deliver(total).seconds
+        if seconds > sizes.provider_seconds / 2:
+            break
+        larger = [size for size in LADDER if size > total]
+        total = max([size for size in larger if size <= total * sizes.provider_seconds / seconds] or larger[:1])
+    return total
 
 
 def _judge(section: Section, row: str, library: str, goal: float) -> Goal:

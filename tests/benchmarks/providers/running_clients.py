@@ -100,7 +100,7 @@ def running_client(
     *,
     database_url: str,
     processes: int,
-    smtp_connections: int,
+    in_flight: int,
 ) -> Iterator[RunningClient]:
     """Raises NotMeasured where it needs Node and there is none."""
     if library.needs_node:
@@ -113,7 +113,7 @@ def running_client(
         "account": case.account(server.origin),
         "addresses": asdict(case.form),
         "content": content_of(case.form.channel),
-        "smtp_connections": smtp_connections,
+        "in_flight": in_flight,
     }
     log = servers.directory / "logs" / f"client-{case.kind}-{library.program[-1].rpartition('/')[2]}.log"
     with log.open("a") as output:

@@ -6,9 +6,10 @@ from rich import box
 from rich.table import Table
 
 from tests.benchmarks.figures import Figure, Section, short
-from tests.benchmarks.providers.cases import ProviderCase
+from tests.benchmarks.providers.cases import OURS, ProviderCase
 
 TIDINGS = "Tidings"
+ADAPTER = OURS.name
 RATE, ALONE = "deliveries/s", "sent/s, client alone"
 CPU, BUSY = "CPU s per 1,000", "cores busy"
 
@@ -20,9 +21,10 @@ COLUMNS = (
     "\n/s",
     "\nCPU",
     "Tidings\nis",
-    "alone: our\nadapter /s",
+    "adapter\nis",
+    "alone:\nadapter /s",
     "library\n/s",
-    "ours\nis",
+    "adapter\nis",
 )
 Figures = dict[tuple[str, str, str], Figure]
 """By name, subject and unit."""
@@ -48,20 +50,21 @@ def table(section: Section, cases: Sequence[ProviderCase], latencies_ms: Sequenc
 def _lines(row: str, case: ProviderCase, figures: Figures) -> Iterator[list[str]]:
     """What is ours stands in the first of a provider's lines."""
     ours = [_median(figures, row, TIDINGS, unit) for unit in (RATE, CPU, BUSY)]
-    alone = _median(figures, row, TIDINGS, ALONE)
+    alone = _median(figures, row, ADAPTER, ALONE)
     measured = [library.name for library in case.libraries if (row, library.name, RATE) in figures]
     if not measured:
-        yield [row, *ours, "", "", "", "", alone]
+        yield [row, *ours, "", "", "", "", "", alone]
     for place, library in enumerate(measured):
         yield [
             *([row, *ours] if place == 0 else [""] * 4),
             library,
             _median(figures, row, library, RATE),
             _median(figures, row, library, CPU),
-            _ratio(figures, row, library, RATE),
+            _ratio(figures, row, TIDINGS, library, RATE),
+            _ratio(figures, row, ADAPTER, library, RATE),
             alone if place == 0 else "",
             _median(figures, row, library, ALONE),
-            _ratio(figures, row, library, ALONE),
+            _ratio(figures, row, ADAPTER, library, ALONE),
         ]
 
 
@@ -69,5 +72,5 @@ def _median(figures: Figures, row: str, subject: str, unit: str) -> str:
     return short(figures[row, subject, unit].median)
 
 
-def _ratio(figures: Figures, row: str, library: str, unit: str) -> str:
-    return f"{figures[row, TIDINGS, unit].times(figures[row, library, unit]):.1f} x"
+def _ratio(figures: Figures, row: str, ours: str, library: str, unit: str) -> str:
+    return f"{figures[row, ours, unit].times(figures[row, library, unit]):.1f} x"

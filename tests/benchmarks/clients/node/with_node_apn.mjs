@@ -1,4 +1,4 @@
-// APNs by @parse/node-apn: the one connection it keeps, as many streams as the server allows.
+// APNs by @parse/node-apn: streams of the one connection it keeps.
 
 import { readFileSync } from "node:fs";
 import { host, port, addressOf, require, runClient, SENT, terms } from "./orders.mjs";
@@ -14,7 +14,7 @@ const provider = new apn.Provider({
   production: true,
 });
 
-await runClient(1000, async (recipient) => {
+await runClient(terms.in_flight, async (recipient) => {
   const notification = new apn.Notification({
     topic: account.bundleId,
     alert: { title: content.title, body: content.body },

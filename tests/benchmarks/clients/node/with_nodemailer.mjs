@@ -2,7 +2,7 @@
 
 import { host, port, addressOf, require, runClient, SENT, terms } from "./orders.mjs";
 
-const { account, content, smtp_connections } = terms;
+const { account, content, in_flight } = terms;
 
 const transport = require("nodemailer").createTransport({
   host,
@@ -10,14 +10,14 @@ const transport = require("nodemailer").createTransport({
   secure: false,
   ignoreTLS: true,
   pool: true,
-  maxConnections: smtp_connections,
+  maxConnections: in_flight,
   maxMessages: Infinity,
 });
 
 const head = `From: ${account.fromEmail}\r\nTo: `;
 const tail = `\r\nSubject: ${content.subject}\r\nContent-Type: text/plain; charset="utf-8"\r\n\r\n${content.content}\r\n`;
 
-await runClient(2 * smtp_connections, async (recipient) => {
+await runClient(2 * in_flight, async (recipient) => {
   const to = addressOf(recipient);
   try {
     const { response } = await transport.sendMail({ envelope: { from: account.fromEmail, to }, raw: head + to + tail });
