@@ -22,12 +22,11 @@ from shared.domain.outcome import (
 from shared.domain.queues import DeliveryQueue
 from shared.domain.retry import RetryPolicy, retry_delay_seconds
 from shared.domain.status import Channel, DeliveryState
+from shared.domain.storable import storable
 from workers.batch import Ended, OpenBatch, Rebound, Result
 
 DUE_STEP_SECONDS = 0.5
 """Retries due within the same half second share a batch."""
-
-MAX_REASON_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ class Settling:
             self._recording.dead_targets[target_seq] = identifier
         else:
             claimed = self._claimed
-            verdict = Verdict(claimed.project_seq, claimed.provider_seq, "dead_address", _clean(reason), target_seq)
+            verdict = Verdict(claimed.project_seq, claimed.provider_seq, "dead_address", storable(reason), target_seq)
             self._recording.suppressions.append(verdict)
 
     def _refuse(self, target_seq: int, identifier: str, outcome: str, reason: str) -> None:
@@ -202,7 +201,7 @@ class Settling:
                 "",
                 claimed.attempt if attempts is None else attempts,
                 claimed.resends,
-                _clean(reason),
+                storable(reason),
             )
         )
         self._change.sums[state] = self._change.sums.get(state, 0) + 1
@@ -221,7 +220,7 @@ class Settling:
                 claimed.attempt,
                 outcome,
                 decision,
-                _clean(reason),
+                storable(reason),
                 due_at,
             )
         )
@@ -230,7 +229,7 @@ class Settling:
 
     def _add_error(self, identifier: str, reason: str) -> None:
         if len(self._change.errors) < MAX_ERRORS:
-            self._change.errors.append(_clean(f"Failed sending to target {identifier} with error: {reason}"))
+            self._change.errors.append(storable(f"Failed sending to target {identifier} with error: {reason}"))
 
     def _follow(
         self,
@@ -293,8 +292,3 @@ class Settling:
     def _round_up(moment: datetime) -> datetime:
         steps = -(-moment.timestamp() // DUE_STEP_SECONDS)
         return datetime.fromtimestamp(steps * DUE_STEP_SECONDS, UTC)
-
-
-def _clean(text: str) -> str:
-    """A provider's words as a text column takes them: no NUL, no half of a surrogate pair, not too long."""
-    return text.replace("\x00", "").encode(errors="replace").decode()[:MAX_REASON_CHARACTERS]

@@ -12,6 +12,7 @@ from shared.db.queries.suppressions import Verdict, suppress
 from shared.db.session import HotConnection
 from shared.domain.receipt import RECEIPT_SUMS, Receipt, ReceiptKind
 from shared.domain.status import DeliveryState
+from shared.domain.storable import storable
 
 PAGE = 1_000
 
@@ -39,13 +40,13 @@ async def append_receipts(
         {
             "project_seq": project_seq,
             "provider_seq": provider_seq,
-            "event_id": [receipt.event_id for receipt in receipts],
+            "event_id": [storable(receipt.event_id) for receipt in receipts],
             "kind": [receipt.kind.value for receipt in receipts],
-            "recipient": [receipt.recipient for receipt in receipts],
+            "recipient": [storable(receipt.recipient) for receipt in receipts],
             "run": [run for run, _ in places],
             "target_seq": [target_seq for _, target_seq in places],
-            "provider_message_id": [receipt.provider_message_id for receipt in receipts],
-            "reason": [receipt.reason for receipt in receipts],
+            "provider_message_id": [storable(receipt.provider_message_id) for receipt in receipts],
+            "reason": [storable(receipt.reason) for receipt in receipts],
             "occurred_at": [_moment(receipt.occurred_at) for receipt in receipts],
         },
     )

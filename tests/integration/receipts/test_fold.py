@@ -316,3 +316,13 @@ async def test_folded_receipts_are_forgotten_in_pages(story: Story) -> None:
 
     assert purged == [3, 2, 0]
     assert story.ask("SELECT count(*) FROM receipts") == [(2,)]
+
+
+async def test_words_that_no_text_column_takes_are_made_to_fit(story: Story) -> None:
+    story.start("sent")
+
+    await story.tell(story.receipt(K.BOUNCED, event="e\x00\ud800", reason="said \x00 \udfff" + "x" * 9_999))
+
+    ((reason,),) = story.ask("SELECT reason FROM deliveries WHERE run = %s", RUN)
+    assert reason.startswith("said  ?x")
+    assert len(reason) == 500
