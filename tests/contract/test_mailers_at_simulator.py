@@ -115,8 +115,7 @@ async def test_each_sees_a_mail_of_their_own(tmp_path: Path, kind: type[HttpMail
 
 @of_every_kind
 async def test_a_wrong_key_is_the_accounts_fault(tmp_path: Path, kind: type[HttpMailAdapter[Any]]) -> None:
-    secret = kind.secrets[0]
-    async with at_simulator(kind, tmp_path, **{secret: "another"}) as (adapter, simulator):
+    async with at_simulator(kind, tmp_path, **{kind.needed[0]: "another"}) as (adapter, simulator):
         outcomes = await collect(adapter, HELLO, requests(["person"] * 3))
 
         assert {type(outcome) for outcome in outcomes} == {AccountFault}

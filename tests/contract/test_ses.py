@@ -202,8 +202,9 @@ async def test_fifty_stand_in_one_call(wire: SesWire) -> None:
 
 
 async def test_an_address_named_in_the_error_is_dead(wire: SesWire) -> None:
-    requests = wire.requests(3)
-    wire.answer(requests[1].identifier, error(400, "BadRequestException", f"Bad: {requests[1].identifier}"))
+    """And nobody whose own is a part of it."""
+    requests = [wire.request(0, "son.1@example.com"), *wire.requests(3)[1:]]
+    wire.answer(requests[1].identifier, error(400, "BadRequestException", f"Bad: <{requests[1].identifier}>."))
 
     outcomes = await wire.send(requests)
 

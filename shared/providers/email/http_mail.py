@@ -44,12 +44,12 @@ class HttpMailAdapter(HttpAdapter[Rendered], Generic[Rendered]):
     pool: ClassVar[Pool] = Pool(connections=8, streams=1)
 
     name: ClassVar[str]  # as reasons call the provider
-    secrets: ClassVar[tuple[str, ...]] = ("apiKey",)
+    needed: ClassVar[tuple[str, ...]] = ("apiKey",)  # of the credentials; all become headers or addresses
     largest_request_bytes: ClassVar[int]
 
     def render(self, content: Content) -> Rendered | Refused | AccountFault:
         try:
-            self._check_secrets()
+            self._check_credentials()
             letter = read_letter(content, self.account)
             self._check_letter(letter)
             return self.write(letter)
@@ -94,13 +94,12 @@ class HttpMailAdapter(HttpAdapter[Rendered], Generic[Rendered]):
         except HeaderRefused as error:
             raise MailRefused(Refused(str(error))) from error
 
-    def _check_secrets(self) -> None:
-        """They become headers."""
-        for secret in self.secrets:
-            value = self.account.credentials.get(secret)
+    def _check_credentials(self) -> None:
+        for name in self.needed:
+            value = self.account.credentials.get(name)
             if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value.strip():
                 raise MailRefused(
-                    AccountFault(f"the provider's {secret} is missing, or nothing that {self.name} gives out")
+                    AccountFault(f"the provider's {name} is missing, or nothing that {self.name} gives out")
                 )
 
 

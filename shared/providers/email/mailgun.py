@@ -65,7 +65,7 @@ class MailgunMail:
 class MailgunAdapter(HttpMailAdapter[MailgunMail]):
     kind: ClassVar[str] = "mailgun"
     name: ClassVar[str] = "Mailgun"
-    secrets: ClassVar[tuple[str, ...]] = ("apiKey", "domain")
+    needed: ClassVar[tuple[str, ...]] = ("apiKey", "domain")
     largest_call: ClassVar[int] = 1_000  # "The maximum number of recipients allowed for Batch Sending is 1,000."
     largest_batch: ClassVar[int] = 1_000
     batch_size: ClassVar[int] = 1_000

@@ -65,13 +65,15 @@ STATUSES: Final = (
 BAD_ADDRESS: Final = re.compile(r"^BadRequest.*(address|domain|@)", re.IGNORECASE)
 """Of a call: perhaps somebody's in it. "Illegal address", "Missing final '@domain'", "Domain ends with dot"."""
 
+ADDRESSES: Final = re.compile(r"""[^\s<>()\[\]"',;:]+@[^\s<>()\[\]"',;:]+""")
+
 REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
 class SesAdapter(HttpMailAdapter[SesMail]):
     kind: ClassVar[str] = "ses"
     name: ClassVar[str] = "SES"
-    secrets: ClassVar[tuple[str, ...]] = ("accessKey", "secretKey", "region")
+    needed: ClassVar[tuple[str, ...]] = ("accessKey", "secretKey", "region")
     largest_call: ClassVar[int] = 50
     largest_batch: ClassVar[int] = 500
     batch_size: ClassVar[int] = 500
@@ -80,7 +82,7 @@ class SesAdapter(HttpMailAdapter[SesMail]):
 
     def __init__(self, account: Account, *, transport: Transport, endpoint: str | None = None) -> None:
         super().__init__(account, transport=transport, endpoint=endpoint)
-        access, secret, region = (str(account.credentials.get(name)) for name in self.secrets)
+        access, secret, region = (str(account.credentials.get(name)) for name in self.needed)
         self._signer = Signer(access, secret, region, "ses")
         self._host = urlsplit(self.origin).netloc
 
@@ -115,13 +117,12 @@ class SesAdapter(HttpMailAdapter[SesMail]):
             return self._read_success(len(requests), reply, document)
         words = _words_of_error(reply, document)
         reason = words_of(self.name, reply, words)
-        named = {
-            place: DEAD.of(reason)
-            for place, request in enumerate(requests)
-            if BAD_ADDRESS.search(words) and address_of(request) in words
-        }
         outcome = find_meaning(MEANINGS, reply.status, words).of(reason, reply.retry_after_seconds)
-        return Sunk(outcome, named) if BAD_ADDRESS.search(words) else outcome
+        if not BAD_ADDRESS.search(words):
+            return outcome
+        named = {address.rstrip(".") for address in ADDRESSES.findall(words)}
+        blamed = {n: DEAD.of(reason) for n, request in enumerate(requests) if address_of(request) in named}
+        return Sunk(outcome, blamed)
 
     def _read_success(self, count: int, reply: Reply, document: Mapping[str, Any]) -> Sequence[Outcome] | Outcome:
         results = document.get("BulkEmailEntryResults") if count > 1 else [{"Status": "SUCCESS", **document}]
