@@ -9,6 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from shared.cli.main import run
+from shared.cli.output import notes, results
 from shared.settings import Settings, load_settings
 
 
@@ -26,6 +27,8 @@ Tidings = Callable[..., Finished]
 def tidings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Tidings:
     """Runs a command line in an empty directory; the TIDINGS_* variables are those of the test."""
     monkeypatch.chdir(tmp_path)
+    for console in (results, notes):  # a width that was in the environment at their making stays with them
+        monkeypatch.setattr(console, "width", 200)
     monkeypatch.setenv("COLUMNS", "200")
 
     def run_command(*arguments: str) -> Finished:
