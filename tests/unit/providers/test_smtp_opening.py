@@ -25,6 +25,8 @@ from tests.contract.smtp_server import Act, Command, Raw, SmtpServer
 from tests.contract.smtp_wire import email
 from tests.contract.suite import closed_port, collect
 
+CONNECTIONS = 4
+
 LOGIN = {"username": "tidings", "password": "secret"}
 
 
@@ -40,8 +42,8 @@ async def sending(
 ) -> AsyncIterator[Callable[[int], Any]]:
     """A function that sends so many mails through an account and returns their outcomes."""
     settings = Settings(
-        provider_timeout_seconds=0.3,
-        smtp_connections=4,
+        provider_timeout_seconds=2.0,
+        smtp_connections=CONNECTIONS,
         smtp_allowed_hosts="127.0.0.0/8",
         ca_file=certificates.ca_file if certificates else None,
     )
@@ -192,13 +194,12 @@ async def test_the_next_host_serves_while_the_first_is_down(certificates: Certif
         first.script = lambda command: "454 4.7.0 not now" if command.verb == "EHLO" else None
         host = f"127.0.0.1:{closed};{first.endpoint};{backup.endpoint}"
         async with sending(certificates, host) as send:
-            assert {type(outcome) for outcome in await send(3)} == {Accepted}
-            asked = first.connections
+            assert {type(outcome) for outcome in await send(1)} == {Accepted}
             backup.close_connections()
             assert {type(outcome) for outcome in await send(3)} == {Accepted}
 
-    assert len(backup.mails) == 6
-    assert first.connections == asked
+    assert len(backup.mails) == 4
+    assert first.connections == 1
 
 
 async def test_refused_mail_does_not_move_to_the_next_host(certificates: Certificates) -> None:
@@ -223,10 +224,9 @@ async def test_a_server_may_limit_our_connections(certificates: Certificates) ->
     server = SmtpServer(lambda command: "421 too many" if command.verb == "CONNECT" and command.connection else None)
     async with server, sending(certificates, server.endpoint) as send:
         assert {type(outcome) for outcome in await send(40)} == {Accepted}
-        asked = server.connections
         assert {type(outcome) for outcome in await send(40)} == {Accepted}
 
-    assert server.connections == asked
+    assert server.connections <= CONNECTIONS
     assert {mail.connection for mail in server.mails} == {0}
 
 
