@@ -1,6 +1,6 @@
 """What the client programs in Python have in common: orders on standard input, sending, a report for each.
 
-{"run": "a", "first": 1, "total": 500, "is_recorded": true}  ->  {"started_at": ..., "ended_at": ..., "failures": []}
+{"run": 1, "first": 1, "total": 500, "is_recorded": true}  ->  {"started_at": ..., "ended_at": ..., "failures": []}
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class Terms:
     account: dict[str, Any]  # credentials and options, by their names in the API
     addresses: AddressForm
     content: dict[str, str]  # likewise
-    in_flight: int  # recipients of this process; 0: what the client thinks best
+    in_flight: int  # recipients of this process; our adapters need it for SMTP alone
 
     @property
     def port(self) -> int:
@@ -70,7 +70,7 @@ async def _obey(
     client: Client,
     connection: psycopg.AsyncConnection[tuple[object, ...]],
     *,
-    run: str,
+    run: int,
     first: int,
     total: int,
     is_recorded: bool,

@@ -35,7 +35,11 @@ class Client:
 async def make(terms: Terms) -> Client:
     ca_file = Path(terms.ca_file)
     settings = Settings.model_validate(
-        {f"endpoint_{terms.kind}": terms.origin.removeprefix("smtp://"), "ca_file": ca_file}
+        {
+            f"endpoint_{terms.kind}": terms.origin.removeprefix("smtp://"),
+            "ca_file": ca_file,
+            "smtp_connections": terms.in_flight,
+        }
     )
     adapter = make_adapter(
         terms.kind,

@@ -11,7 +11,7 @@ ROWS_PER_COMMIT = 500
 
 CREATE = """
 CREATE TABLE client_outcomes (
-    run text, recipient bigint, state text NOT NULL, provider_message_id text NOT NULL, PRIMARY KEY (run, recipient)
+    run bigint, recipient bigint, state text NOT NULL, provider_message_id text NOT NULL, PRIMARY KEY (run, recipient)
 )
 """
 COPY = "COPY client_outcomes (run, recipient, state, provider_message_id) FROM STDIN"
@@ -20,14 +20,14 @@ SENT = "sent"
 
 class Row(NamedTuple):
     recipient: int
-    state: str  # SENT, or what the library said instead
+    state: str  # SENT, or what the library said instead, which fails the run
     provider_message_id: str = ""
 
 
 class Outcomes:
     """Written by a task of its own, so that sending goes on meanwhile."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[tuple[object, ...]], run: str) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[tuple[object, ...]], run: int) -> None:
         self._connection = connection
         self._run = run
         self._rows: list[Row] = []
@@ -54,6 +54,6 @@ class Outcomes:
 
     async def _write(self) -> None:
         rows, self._rows = self._rows, []
+        text = "".join([f"{self._run}\t{recipient}\t{state}\t{message_id}\n" for recipient, state, message_id in rows])
         async with self._connection.cursor() as cursor, cursor.copy(COPY) as copy:
-            for row in rows:
-                await copy.write_row((self._run, *row))
+            await copy.write(text)

@@ -54,7 +54,7 @@ def _node(name: str, file: str, in_flight: InFlight) -> Library:
     return Library(name, ("node", str(CLIENTS / "node" / file)), in_flight)
 
 
-OURS = _python("our adapter", "ours", (0, 0))
+OURS = _python("our adapter", "ours", SMTP_CONNECTIONS)  # through SMTP; else adapters declare what they take
 
 AIOAPNS = _python("aioapns", "with_aioapns", (200, 200), goal=5)
 FIREBASE_ADMIN = _python("firebase-admin", "with_firebase_admin", (100, 100), goal=20)

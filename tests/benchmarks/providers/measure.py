@@ -17,7 +17,7 @@ from tests.benchmarks.options import Options, Sizes
 from tests.benchmarks.providers.cases import CASES, LATENCIES_MS, OURS, SMTP_CONNECTIONS, ProviderCase
 from tests.benchmarks.providers.running_clients import RunningClient, running_client
 from tests.benchmarks.providers.servers import ProviderServer, running_provider_servers
-from tests.benchmarks.providers.table import ALONE, BUSY, CPU, RATE, TIDINGS, row_name, table
+from tests.benchmarks.providers.table import ADAPTER, ALONE, BUSY, CPU, RATE, TIDINGS, row_name, table
 from tests.benchmarks.servers import Servers
 from tests.benchmarks.sinks import SinkPrograms, build_sinks
 from tests.benchmarks.subject import Delivered
@@ -69,7 +69,8 @@ def measure(servers: Servers, options: Options) -> Section:
 HOW = """\
 Tidings: API, workers and scheduler, from the call that makes the message. A library: a program that has the addresses \
 in memory, sends, and writes its outcomes by COPY, 500 a commit; as many processes as Tidings has workers, the same \
-servers, taking turns. Alone: nothing is recorded, by our adapter and transport on one side."""
+servers, taking turns. The adapter: ours in such a program, with the transport, in the library's place. Alone: nothing \
+is recorded. CPU: seconds for 1,000 recipients, engines included."""
 
 LIBRARIES = "; ".join(
     f"{library.name} {library.in_flight[0]:,} and {library.in_flight[1]:,}"
@@ -185,9 +186,12 @@ def _fitting_total(deliver: Deliver, sizes: Sizes) -> int:
 
 
 def _judge(section: Section, row: str, library: str, goal: float) -> Goal:
-    aim = f"{row}: at least {goal:g} x {library}"
+    """By what both record in the same way; what Tidings does besides is told beside it."""
+    aim = f"{row}: at least {goal:g} x {library}, both recording"
     try:
-        ratio = section.figure(row, TIDINGS, RATE).times(section.figure(row, library, RATE))
+        theirs = section.figure(row, library, RATE)
     except StopIteration:
         return Goal(aim, "nothing: the library is missing", is_met=False)
-    return Goal(aim, f"{ratio:.1f} x", ratio >= goal)
+    ratio = section.figure(row, ADAPTER, RATE).times(theirs)
+    as_whole = section.figure(row, TIDINGS, RATE).times(theirs)
+    return Goal(aim, f"{ratio:.1f} x; Tidings as a whole {as_whole:.1f} x", ratio >= goal)

@@ -5,6 +5,7 @@ import os
 import select
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -30,7 +31,7 @@ NODE_PACKAGES = CHECKOUT / ".sdk" / "clients"
 PATIENCE_SECONDS = 120.0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RunningClient:
     library: Library
     case: ProviderCase
@@ -39,7 +40,6 @@ class RunningClient:
     log: Path
     processes: "list[subprocess.Popen[str]]"
     engine_pids: frozenset[int]
-    runs: int = 0
 
     @property
     def name(self) -> str:
@@ -47,8 +47,7 @@ class RunningClient:
 
     def deliver(self, total: int, *, is_recorded: bool) -> Delivered:
         """Raises WrongResult where the provider's side, or the record, has fewer or more."""
-        self.runs += 1
-        run = f"{self.case.kind} {self.name} {self.processes[0].pid} {self.runs}"
+        run = time.time_ns()
         pids = self.engine_pids | {process.pid for process in self.processes}
         seen_before, burnt_before = self.server.accepted_total(self.case.counted), cpu_seconds(pids)
         reports = self._send(run, total, is_recorded=is_recorded)
@@ -63,7 +62,7 @@ class RunningClient:
         seconds = max(report["ended_at"] for report in reports) - min(report["started_at"] for report in reports)
         return Delivered(total, seconds, burnt)
 
-    def _send(self, run: str, total: int, *, is_recorded: bool) -> list[dict[str, Any]]:
+    def _send(self, run: int, total: int, *, is_recorded: bool) -> list[dict[str, Any]]:
         """Each process takes an equal share."""
         edges = [total * number // len(self.processes) for number in range(len(self.processes) + 1)]
         for process, first, end in zip(self.processes, edges, edges[1:], strict=False):
@@ -82,7 +81,7 @@ class RunningClient:
         report: dict[str, Any] = json.loads(line)
         return report
 
-    def _count_recorded(self, run: str) -> int:
+    def _count_recorded(self, run: int) -> int:
         with psycopg.connect(self.database_url) as connection:
             row = connection.execute(
                 "SELECT count(*) FROM client_outcomes WHERE run = %s AND state = %s", [run, SENT]
