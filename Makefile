@@ -45,13 +45,20 @@ up: $(STAMP) ## start everything with embedded engines and the simulator; Ctrl-C
 		|| { echo "Cannot install Appwrite's Python SDK $*: is the package index within reach?" >&2; exit 1; }
 	@touch $@
 
-# without Node nothing is installed, and the tests say what they skip
-.sdk/%/.installed: tests/sdk/environments/%/package-lock.json tests/sdk/environments/%/package.json
-	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node is not installed; the tour of $* will be skipped."; exit 0; }; \
-	echo "Installing Appwrite's JavaScript SDK $* into $(@D) ..."; \
+# $(1): what is installed, $(2): what is left out without Node, when nothing is installed
+define install_npm
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node is not installed; $(2)."; exit 0; }; \
+	echo "Installing $(1) into $(@D) ..."; \
 	rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D) && \
 	npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && touch $@ \
-		|| { echo "Cannot install Appwrite's JavaScript SDK $*: is npm's registry within reach?" >&2; exit 1; }
+		|| { echo "Cannot install $(1): is npm's registry within reach?" >&2; exit 1; }
+endef
+
+.sdk/%/.installed: tests/sdk/environments/%/package-lock.json tests/sdk/environments/%/package.json
+	$(call install_npm,Appwrite's JavaScript SDK $*,the tour of $* will be skipped)
+
+.sdk/clients/.installed: tests/benchmarks/clients/node/package-lock.json tests/benchmarks/clients/node/package.json
+	$(call install_npm,client libraries for the benchmarks,node-apn and nodemailer will not be measured)
 
 test: check $(call installed,$(SDKS)) ## the checks, then all tests, on two cores
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -74,7 +81,7 @@ format: $(STAMP) ## let ruff fix and format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) ## measure throughput, beside two peers in the same run
+bench: $(STAMP) .sdk/clients/.installed ## measure throughput, beside two peers and six client libraries in the same run
 	@$(BIN)/python -m tests.benchmarks
 
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
@@ -83,8 +90,8 @@ lock: $(STAMP) ## pin the dependencies again, hashes included (needs uv and npm 
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
 	for sdk in tests/sdk/environments/python-*; do (cd $$sdk && $(COMPILE) --quiet requirements.in -o requirements.txt) || exit 1; done
-	for sdk in $(dir $(wildcard tests/sdk/environments/*/package.json)); do \
-		(cd $$sdk && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund) || exit 1; done
+	for packages in $(dir $(wildcard tests/sdk/environments/*/package.json tests/benchmarks/clients/node/package.json)); do \
+		(cd $$packages && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund) || exit 1; done
 
 clean: ## remove .venv, .sdk, caches and the data of `make demo` and `make up`
 	@test ! -f .tidings/engines.location || rm -rf "$$(cat .tidings/engines.location)"

@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             except NotMeasured as missing:
                 sections[name] = Section(f"{name}: not measured", notes=[str(missing)])
             except (WrongResult, TidingsError) as wrong:
-                sections[name] = Section(f"{name}: failed", notes=[str(wrong)])
-                status = 1
+                sections[name] = Section(f"{name}: failed", failures=[str(wrong)])
+            status |= bool(sections[name].failures)
             print_section(console, sections[name])
     if arguments.json:
         write_json(arguments.json, machine, sections)

@@ -64,6 +64,7 @@ class Section:
     figures: list[Figure] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)  # runs that ended with something else than was sent
     table: Table | None = None  # for people, instead of the one that lists all figures
 
     def figure(self, name: str, subject: str, unit: str) -> Figure:
@@ -77,6 +78,7 @@ class Section:
             "figures": [figure.as_json() for figure in self.figures],
             "goals": [{"aim": goal.aim, "measured": goal.measured, "met": goal.is_met} for goal in self.goals],
             "notes": self.notes,
+            "failures": self.failures,
         }
 
 

@@ -67,6 +67,8 @@ def print_section(console: Console, section: Section) -> None:
     for goal in section.goals:
         verdict = "[green]met[/green]" if goal.is_met else "[red]missed[/red]"
         console.print(f"goal {verdict}: {goal.aim}; measured {goal.measured}")
+    for failure in section.failures:
+        console.print(f"[red]failed[/red]: {failure}")
     for note in section.notes:
         console.print(f"[dim]{note}[/dim]")
 

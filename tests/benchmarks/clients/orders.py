@@ -50,7 +50,7 @@ class Client(Protocol):
     group: int  # recipients of a call
 
     async def send(self, recipients: Sequence[int]) -> list[Row]:
-        """The outcome for each. What the library raises is one too."""
+        """The outcome for each. What the library raises ends the program."""
 
 
 def run_client(make: Callable[[Terms], Awaitable[Client]]) -> None:

@@ -4,7 +4,6 @@ import ssl
 from collections.abc import Sequence
 
 from aiohttp import ClientSession, TCPConnector
-from twilio.base.exceptions import TwilioException
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client as TwilioClient
 
@@ -29,12 +28,9 @@ class Client:
 
     async def send(self, recipients: Sequence[int]) -> list[Row]:
         (recipient,) = recipients
-        try:
-            message = await self._twilio.messages.create_async(
-                to=self._addresses.address(recipient), from_=self._from, body=BODY
-            )
-        except TwilioException as error:
-            return [Row(recipient, str(error))]
+        message = await self._twilio.messages.create_async(
+            to=self._addresses.address(recipient), from_=self._from, body=BODY
+        )
         return [Row(recipient, SENT, message.sid)]
 
 

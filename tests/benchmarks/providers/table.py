@@ -42,8 +42,10 @@ def table(section: Section, cases: Sequence[ProviderCase], latencies_ms: Sequenc
     figures = {(figure.name, figure.subject, figure.unit): figure for figure in section.figures}
     for case in cases:
         for latency_ms in latencies_ms:
-            for cells in _lines(row_name(case, latency_ms), case, figures):
-                found.add_row(*cells)
+            row = row_name(case, latency_ms)
+            if (row, TIDINGS, RATE) in figures:
+                for cells in _lines(row, case, figures):
+                    found.add_row(*cells)
     return found
 
 

@@ -19,10 +19,6 @@ const tail = `\r\nSubject: ${content.subject}\r\nContent-Type: text/plain; chars
 
 await runClient(2 * in_flight, async (recipient) => {
   const to = addressOf(recipient);
-  try {
-    const { response } = await transport.sendMail({ envelope: { from: account.fromEmail, to }, raw: head + to + tail });
-    return [SENT, response];
-  } catch (error) {
-    return [String(error), ""];
-  }
+  const { response } = await transport.sendMail({ envelope: { from: account.fromEmail, to }, raw: head + to + tail });
+  return [SENT, response];
 });
