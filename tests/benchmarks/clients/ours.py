@@ -16,8 +16,8 @@ from tests.benchmarks.clients.outcomes import SENT, Row
 
 class Client:
     def __init__(self, terms: Terms, adapter: Adapter) -> None:
-        self.calls = 4  # a worker marks and hands over in quarters of what may be in flight
-        self.group = max(1, min(adapter.in_flight_limit // self.calls, adapter.largest_batch))
+        self.group = adapter.batch_size
+        self.calls = max(2, adapter.in_flight_limit // self.group)  # no fewer, so that the connections never idle
         self._adapter = adapter
         self._addresses = terms.addresses
         self._content = Content(1, adapter.channel, terms.content, time.time() + 86_400)
