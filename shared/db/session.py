@@ -1,5 +1,6 @@
 """Engines, sessions and the two hot ways to the wire: psycopg's own connection, and COPY."""
 
+import select
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 from sqlalchemy import event
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -28,7 +30,8 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000  # queue tables die of dead rows behind 
 def create_engine(settings: Settings, *, role: str, pool_size: int = 5) -> AsyncEngine:
     """An engine whose sessions carry the role's name, so a database view tells who holds what.
 
-    Lost connections are noticed on use: a statement that meets one fails with a disconnect and empties the pool.
+    A kept connection that Postgres has closed is replaced when it is taken out, so that a restart costs nobody an
+    error afterwards. One that breaks on use fails with a disconnect and empties the pool.
     """
     engine = create_async_engine(
         settings.require_database_url(),
@@ -56,7 +59,21 @@ def create_engine(settings: Settings, *, role: str, pool_size: int = 5) -> Async
         # hot statements are prepared at their second execution instead of the sixth
         dbapi_connection.driver_connection.prepare_threshold = 1
 
+    @event.listens_for(engine.sync_engine, "checkout")
+    def refuse_the_dead(dbapi_connection: Any, _record: object, _proxy: object) -> None:
+        if _has_ended(dbapi_connection.driver_connection):
+            raise InvalidatePoolError("Postgres closed the connection while it was idle.")  # the pool makes another
+
     return engine
+
+
+def _has_ended(connection: HotConnection) -> bool:
+    """An idle connection is silent; something to read on it is its end. Asks the kernel: no round trip."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def create_sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
