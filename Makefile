@@ -61,7 +61,7 @@ endef
 	$(call install_npm,client libraries for the benchmarks,node-apn and nodemailer will not be measured)
 
 test: check $(call installed,$(SDKS)) ## the checks, then all tests, on two cores
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 sdk: $(STAMP) $(call installed,$(SDKS) $(OTHER_SDKS)) ## tour the API with Appwrite's SDKs, one more than in `make test`
 	@$(BIN)/python -m pytest tests/sdk -m ""
