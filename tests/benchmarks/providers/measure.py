@@ -72,7 +72,7 @@ def measure(servers: Servers, options: Options) -> Section:
 HOW = """\
 Tidings: API, workers and scheduler, from the call that makes the message. A library: a program that has the addresses \
 in memory, sends, and writes its outcomes by COPY, 500 a commit; as many processes as Tidings has workers, the same \
-servers, taking turns. The adapter: ours in such a program, with the transport, in the library's place. Alone: nothing \
+servers, taking turns. Ours: our adapter in such a program, with the transport, in the library's place. Alone: nothing \
 is recorded. CPU: seconds for 1,000 recipients, engines included."""
 
 LIBRARIES = "; ".join(
