@@ -130,7 +130,13 @@ async def serve(port: int, directory: Path, latency_seconds: float) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(directory / "server.crt", directory / "server.key")
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(counts, latency_seconds), "127.0.0.1", port, ssl=tls)
+    server = await loop.create_server(
+        lambda: Connection(counts, latency_seconds),
+        "127.0.0.1",
+        port,
+        ssl=tls,
+        backlog=4096,  # a pool opens its connections at once: those that find no room here try again after seconds
+    )
     await server.serve_forever()
 
 
