@@ -39,7 +39,7 @@ class Library:
 class ProviderCase:
     kind: str
     title: str
-    server: str  # of PROVIDERS_SIDE in servers.py
+    server: str  # what answers it: http2sink, http1sink, smtpsink or batches
     counted: str  # as that server counts it
     form: AddressForm
     account: Callable[[str], Account]  # by the server's origin

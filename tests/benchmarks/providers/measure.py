@@ -94,9 +94,9 @@ and those that take batches in Python; it checks nothing."""
 def _running(
     programs: SinkPrograms, installation: Installation, *, latency_ms: int, processes: int
 ) -> Iterator[tuple[Mapping[str, ProviderServer], RunningRoles]]:
-    with running_provider_servers(programs, latency_ms=latency_ms) as provider_servers:
+    with running_provider_servers(CASES, programs, latency_ms=latency_ms) as provider_servers:
         variables = {
-            f"TIDINGS_ENDPOINT_{case.kind.upper()}": provider_servers[case.server].origin.removeprefix("smtp://")
+            f"TIDINGS_ENDPOINT_{case.kind.upper()}": provider_servers[case.kind].origin.removeprefix("smtp://")
             for case in CASES
         }
         variables["TIDINGS_CA_FILE"] = str(programs.ca_file)
@@ -110,7 +110,7 @@ Deliver = Callable[[int], Delivered]
 
 
 def _measure_case(case: ProviderCase, bench: Bench) -> list[Figure]:
-    server = bench.provider_servers[case.server]
+    server = bench.provider_servers[case.kind]
     _enable_only(case, server, bench.roles)
     busy: list[float] = []
 

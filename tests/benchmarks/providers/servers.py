@@ -1,12 +1,13 @@
-"""The providers' side at one latency: a server for each way of speaking, all on loopback."""
+"""The providers' side at one latency: a server for each provider, all on loopback."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.embedded import choose_port, spawn, stop
+from tests.benchmarks.providers.cases import ProviderCase
 from tests.benchmarks.sinks import SinkPrograms, await_port, counted_by_http, counted_by_smtp
 
 
@@ -40,21 +41,23 @@ def _command(name: str, programs: SinkPrograms, port: int, latency_ms: int) -> t
             return "https", [*module, str(port), directory, str(latency_ms)]
 
 
-PROVIDERS_SIDE = ("http2sink", "http1sink", "smtpsink", "batches")
-
-
 @contextmanager
-def running_provider_servers(programs: SinkPrograms, *, latency_ms: int) -> Iterator[Mapping[str, ProviderServer]]:
-    """By name; each answers a call `latency_ms` after it came, until the block ends."""
+def running_provider_servers(
+    cases: Sequence[ProviderCase], programs: SinkPrograms, *, latency_ms: int
+) -> Iterator[Mapping[str, ProviderServer]]:
+    """By kind; each answers a call `latency_ms` after it came, until the block ends.
+
+    None serves two, as the transport has one pool for an origin, of the size that the first to ask wanted.
+    """
     processes = []
     servers: dict[str, ProviderServer] = {}
     try:
-        for name in PROVIDERS_SIDE:
+        for case in cases:
             port = choose_port()
-            scheme, command = _command(name, programs, port, latency_ms)
-            process = spawn(command, log=programs.directory / f"{name}.log", environment={})
+            scheme, command = _command(case.server, programs, port, latency_ms)
+            process = spawn(command, log=programs.directory / f"{case.kind}.log", environment={})
             processes.append(process)
-            servers[name] = ProviderServer(f"{scheme}://127.0.0.1:{port}", programs.ca_file, process.pid)
+            servers[case.kind] = ProviderServer(f"{scheme}://127.0.0.1:{port}", programs.ca_file, process.pid)
             await_port(port)
         yield servers
     finally:

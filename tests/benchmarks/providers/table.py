@@ -76,4 +76,4 @@ def _median(figures: Figures, row: str, subject: str, unit: str) -> str:
 
 
 def _ratio(figures: Figures, row: str, ours: str, library: str, unit: str) -> str:
-    return f"{figures[row, ours, unit].times(figures[row, library, unit]):.1f}"
+    return short(figures[row, ours, unit].times(figures[row, library, unit]))
