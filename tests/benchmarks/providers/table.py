@@ -36,7 +36,7 @@ def row_name(case: ProviderCase, latency_ms: int) -> str:
 
 def table(section: Section, cases: Sequence[ProviderCase], latencies_ms: Sequence[int]) -> Table:
     """CPU in seconds for 1,000 recipients; "x": times as many as the library; "ours": the adapter in its place."""
-    found = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    found = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     found.add_column("\nthrough", no_wrap=True)
     for heading in COLUMNS:
         found.add_column(heading, justify="left" if heading == "\nlibrary" else "right", no_wrap=True)
@@ -76,4 +76,4 @@ def _median(figures: Figures, row: str, subject: str, unit: str) -> str:
 
 
 def _ratio(figures: Figures, row: str, ours: str, library: str, unit: str) -> str:
-    return short(figures[row, ours, unit].times(figures[row, library, unit]))
+    return f"{figures[row, ours, unit].times(figures[row, library, unit]):.1f}"
