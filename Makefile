@@ -16,7 +16,7 @@ SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test sdk check fuzz format bench clean lock
+.PHONY: help setup demo up test sdk check fuzz format bench clean lock providers
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ test: check $(call installed,$(SDKS)) ## the checks, then all tests, on two core
 
 sdk: $(STAMP) $(call installed,$(SDKS) $(OTHER_SDKS)) ## tour the API with Appwrite's SDKs, one more than in `make test`
 	@$(BIN)/python -m pytest tests/sdk -m ""
+
+providers: $(STAMP) ## every provider at length: its whole contract, its simulator, and campaigns while everything goes wrong
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "" \
+		tests/contract tests/unit/providers tests/integration/simulator tests/flow/providers
 
 check: $(STAMP) ## ruff, formatting, mypy strict, import contracts, the description of the API
 	@$(BIN)/ruff check .
