@@ -1,4 +1,4 @@
-"""APNs by aioapns: streams of one connection; with more connections it is no faster."""
+"""APNs by aioapns: streams of one connection."""
 
 import ssl
 from collections.abc import Sequence

@@ -27,7 +27,7 @@ class Library:
 
     name: str
     program: tuple[str, ...]
-    in_flight: InFlight  # what it was fastest with
+    in_flight: InFlight  # the best of a few that were tried on one busy machine, one process alone
     goal: float | None = None  # how many times as many Tidings should deliver
 
     @property
