@@ -31,7 +31,7 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP) ## run the main job on embedded Postgres and Redis: 20,000 people, three messages, one killed worker
+demo: $(STAMP) ## run the main job on embedded Postgres and Redis: 20,000 people, four messages, one killed worker
 	@$(BIN)/tidings demo
 
 up: $(STAMP) ## start everything with embedded engines and the simulator; Ctrl-C stops it

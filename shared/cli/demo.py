@@ -18,7 +18,7 @@ from deploy.embedded import DataDirectory
 from shared.cli.client import Access, Client
 from shared.cli.connection import Connection
 from shared.cli.contacts import import_into
-from shared.cli.demo_contacts import BROKEN_ROWS, EARLY, LATE, NEWS, PEOPLE, write_contacts
+from shared.cli.demo_contacts import BROKEN_ROWS, EARLY, LATE, NEWS, PEOPLE, PHONES, TEXTED, write_contacts
 from shared.cli.messages import fetch_progress
 from shared.cli.output import print_table, results, say
 from shared.cli.stop_signals import StopRequested, StopSignals
@@ -46,6 +46,7 @@ VARIABLES = {
 
 FAULTS = {
     "smtp": {"latency_ms": 20},
+    "twilio": {"latency_ms": 50, "receipt_delay_ms": 500},
     # three devices in a hundred are refused once, with a second to wait
     "fcm": {"latency_ms": 50, "transient_once_rate": 0.03, "retry_after_seconds": 1},
 }
@@ -66,6 +67,9 @@ LINES: dict[str, Callable[[Verdict], int]] = {
 }
 """The report: a line each, a column per message."""
 
+RECEIPTS_SECONDS = 15.0
+"""How long the receipts of text messages are waited for."""
+
 SCHEDULED_AHEAD_SECONDS = 8
 SCHEDULED_PEOPLE = 100
 
@@ -81,6 +85,7 @@ class Campaign:
 CAMPAIGNS = (
     Campaign("news-by-mail", "The news by mail", f"topic {NEWS}", PEOPLE),
     Campaign("news-by-push", "The news by push", f"{EARLY} + {LATE}", PEOPLE),
+    Campaign("news-by-text", "The news by text", f"topic {TEXTED}", PHONES),
     Campaign("a-reminder", "A reminder", f"{SCHEDULED_PEOPLE} users, scheduled", SCHEDULED_PEOPLE),
 )
 
@@ -98,7 +103,7 @@ def run_demo(
     *,
     keep: Annotated[bool, typer.Option(help="Keep the data in .tidings/demo for a look.")] = False,
 ) -> None:
-    """Show the main job: import 20,000 people, send three messages, kill a worker, count what arrived.
+    """Show the main job: import 20,000 people, send four messages, kill a worker, count what arrived.
 
     Everything runs on this machine: embedded Postgres and Redis, and a simulator in place of the providers.
     """
@@ -127,9 +132,10 @@ def _play(system: System, connection: Connection, began: float) -> bool:
     client = Client(Access(connection.endpoint, connection.project, connection.key), system.settings)
     _create_with_sdk(system, connection)
     kill = _watch(system, client)
+    receipts = _await_receipts(client)
     with psycopg.connect(system.settings.require_database_url(), autocommit=True) as database:
         verdicts = {campaign.id: _judge(system, database, campaign) for campaign in CAMPAIGNS}
-    return _report(verdicts, kill, seconds=time.monotonic() - began)
+    return _report(verdicts, kill, receipts, seconds=time.monotonic() - began)
 
 
 def _import_people(system: System, connection: Connection) -> None:
@@ -170,8 +176,15 @@ def _create_with_sdk(system: System, connection: Connection) -> None:
     client.set_key(connection.key)
     messaging = Messaging(client)
     messaging.create_smtp_provider("mail", "Mail", "smtp.example.com", from_email="news@example.com", enabled=True)
-    messaging.create_fcm_provider("firebase", "Firebase", service_account_json=_service_account(system), enabled=True)
-    mail, push, reminder = CAMPAIGNS
+    simulated = _simulated(system)
+    messaging.create_fcm_provider(
+        "firebase", "Firebase", service_account_json=simulated["fcm_service_account"], enabled=True
+    )
+    twilio = simulated["credentials"]["twilio"]
+    messaging.create_twilio_provider(
+        "texts", "Texts", "+12065550100", twilio["accountSid"], twilio["authToken"], enabled=True
+    )
+    mail, push, text, reminder = CAMPAIGNS
     messaging.create_push(
         reminder.id,
         title=reminder.title,
@@ -181,12 +194,13 @@ def _create_with_sdk(system: System, connection: Connection) -> None:
     )
     messaging.create_email(mail.id, mail.title, "<p>All the news.</p>", topics=[NEWS], html=True)
     messaging.create_push(push.id, title=push.title, body="All the news.", topics=[EARLY, LATE])
+    messaging.create_sms(text.id, text.title, topics=[TEXTED])
 
 
-def _service_account(system: System) -> dict[str, Any]:
-    path = system.directory.path / "simulator" / "simulator.json"
-    account: dict[str, Any] = json.loads(path.read_text())["fcm_service_account"]
-    return account
+def _simulated(system: System) -> dict[str, Any]:
+    """What the simulator says of itself, accounts included."""
+    described: dict[str, Any] = json.loads((system.directory.path / "simulator" / "simulator.json").read_text())
+    return described
 
 
 def _watch(system: System, client: Client) -> Kill:
@@ -259,6 +273,16 @@ def _in_flight(database: "psycopg.Connection[tuple[Any, ...]]", process_ids: lis
     return int(row[0])
 
 
+def _await_receipts(client: Client) -> Mapping[str, int]:
+    """Progress of the text messages once their provider has told of each; Twilio posts its receipts to the API."""
+    deadline = time.monotonic() + RECEIPTS_SECONDS
+    while True:
+        progress: dict[str, int] = client.get("/tidings/messages/news-by-text/progress")
+        if progress["delivered"] + progress["undelivered"] >= progress["sent"] or time.monotonic() > deadline:
+            return progress
+        time.sleep(0.2)
+
+
 def _judge(system: System, database: "psycopg.Connection[tuple[Any, ...]]", campaign: Campaign) -> Verdict:
     row = database.execute("SELECT run FROM messages WHERE id = %s", [campaign.id]).fetchone()
     assert row is not None
@@ -266,7 +290,7 @@ def _judge(system: System, database: "psycopg.Connection[tuple[Any, ...]]", camp
     return judge(database, record, row[0], title=campaign.title)
 
 
-def _report(verdicts: Mapping[str, Verdict], kill: Kill, *, seconds: float) -> bool:
+def _report(verdicts: Mapping[str, Verdict], kill: Kill, receipts: Mapping[str, int], *, seconds: float) -> bool:
     """The table and the verdict line; True when everybody is accounted for and both records agree."""
     results.print()
     columns = [verdicts[campaign.id] for campaign in CAMPAIGNS]
@@ -277,7 +301,12 @@ def _report(verdicts: Mapping[str, Verdict], kill: Kill, *, seconds: float) -> b
             *([name, *(f"{read(verdict):,}" for verdict in columns)] for name, read in LINES.items()),
         ],
     )
+    results.print(
+        f"\nReceipts from Twilio, signed: {receipts['delivered']} delivered, {receipts['undelivered']} undelivered."
+    )
     complaints = _complaints(verdicts, kill)
+    if receipts["delivered"] + receipts["undelivered"] != verdicts["news-by-text"].accepted:
+        complaints.append("some text messages have no receipt")
     for complaint in complaints:
         results.print(f"[red]✗[/] {complaint}")
     planned = sum(verdict.planned for verdict in verdicts.values())
