@@ -34,7 +34,7 @@ class CurlTransport:
         self.timeout_seconds = timeout_seconds
         self._connect_timeout_seconds = connect_timeout_seconds
         self._connections = connections
-        self._lines: dict[tuple[str, str], Line] = {}  # key: origin, and what its pool is bound to
+        self._lines: dict[tuple[str, Pool], Line] = {}  # providers behind one origin keep their own connections
         self._is_closed = False
 
     async def exchange(
@@ -47,10 +47,10 @@ class CurlTransport:
     ) -> AsyncGenerator[list[tuple[int, Reply | Failure]], None]:
         if self._is_closed:
             raise RuntimeError("The transport is closed.")
-        key = (origin, pool.bound_to if pool else "")
+        key = (origin, pool or Pool())
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = self._open_line(origin, pool or Pool())
+            line = self._lines[key] = self._open_line(*key)
         flow = Exchange(requests, leave_by=line.time() + self.timeout_seconds if leave_by is None else leave_by)
         line.admit(flow)
         try:

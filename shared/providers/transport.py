@@ -67,7 +67,7 @@ class Transport(Protocol):
     ) -> AsyncGenerator[list[tuple[int, Reply | Failure]], None]:
         """Send all to `origin` ("https://host:port"), yielding (number, answer) once for each, in bulk as they come.
 
-        `pool` counts when the first request to an origin is made. `leave_by`, by the event loop's clock: what has not
+        Exchanges with the same origin and pool share connections. `leave_by`, by the event loop's clock: what has not
         left by then does not leave; None: the timeout from now.
 
         Requests are pulled when there is room for them, so the iterator may render them at the last moment; it must
