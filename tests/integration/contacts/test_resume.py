@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from shared.db.queries.contacts.merge import IMPORT_LOCK
@@ -50,19 +49,17 @@ async def test_it_goes_on_after_any_transaction(desk: Desk, transactions: int) -
     assert len(desk.holdings()["subscriptions"]) == 38
 
 
-async def test_it_goes_on_after_the_connection_was_lost(desk: Desk) -> None:
+async def test_connections_lost_between_pages_are_not_noticed(desk: Desk) -> None:
     file = desk.file(*people(range(20)))
 
     def cut_the_line(progress: ImportProgress, _read_bytes: int) -> None:
         if progress.state is ImportState.MERGING and progress.merged_to < 10:
             desk.ask(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
                 " WHERE application_name = 'tidings-test' AND datname = current_database()"
             )
 
-    with pytest.raises(psycopg.OperationalError):
-        await desk.bring_in(file, page_rows=PAGE, report=cut_the_line)
-    done = await desk.bring_in(file, page_rows=PAGE)
+    done = await desk.bring_in(file, page_rows=PAGE, report=cut_the_line)
     assert (done.rows_total, done.users_created, done.subscriptions_created) == (20, 20, 40)
     assert len(desk.holdings()["users"]) == 20
 
