@@ -1,18 +1,14 @@
 """MSG91's adapter keeps the contract; and what only MSG91 has: templates, errors under status 200, dropped repeats."""
 
-from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from shared.domain.outcome import Accepted, AccountFault, DeadAddress, Outcome, Refused, Retry, Unknown
 from shared.providers.contract import Account
-from shared.providers.curl import CurlTransport
-from shared.providers.sms.msg91 import CODES, Msg91Adapter
-from shared.simulator.simulator import Simulator
+from shared.providers.sms.msg91 import CODES
 from tests.contract.certificates import Certificates
 from tests.contract.http2_server import Answer as HttpAnswer
 from tests.contract.msg91_wire import Msg91Wire, answer, body_of, error, gateway_error
@@ -130,22 +126,3 @@ async def test_an_account_without_usable_credentials_asks_nothing(wire: Msg91Wir
 
     assert isinstance(outcome, AccountFault)
     assert wire.server.received == []
-
-
-async def test_delivers_to_the_simulator(tmp_path: Path, wire: Msg91Wire) -> None:
-    async with Simulator.running(tmp_path) as simulator:
-        transport = CurlTransport(timeout_seconds=5, ca_file=simulator.ca_file)
-        provider = simulator.http_providers["msg91"]
-        account = Account(1, 1, provider.credentials())
-        adapter = Msg91Adapter(account, transport=transport, endpoint=simulator.https_endpoint)
-        requests = [*wire.requests(150), wire.request(150, "+12025550190"), wire.request(151, "+12025550192")]
-
-        first = await collect(adapter, wire.content, requests)
-        again = [request for request, outcome in zip(requests, first, strict=True) if isinstance(outcome, Retry)]
-        second = await collect(adapter, wire.content, again)
-        await transport.aclose()
-
-    assert [type(outcome) for outcome in first[:100]] == [Accepted] * 100
-    assert {type(outcome) for outcome in first[100:]} == {Retry}  # the throttled one's call
-    assert Counter(type(outcome) for outcome in second) == {Accepted: 51, DeadAddress: 1}
-    assert provider.record.tallies["msg91"].captured == 151

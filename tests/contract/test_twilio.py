@@ -3,16 +3,13 @@
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from shared.domain.outcome import Accepted, AccountFault, DeadAddress, Refused, Retry, Unknown
 from shared.providers.contract import Account
-from shared.providers.curl import CurlTransport
-from shared.providers.sms.twilio import MEANINGS, TwilioAdapter
-from shared.simulator.simulator import Simulator
+from shared.providers.sms.twilio import MEANINGS
 from tests.contract.certificates import Certificates
 from tests.contract.http2_server import Answer as HttpAnswer
 from tests.contract.suite import AdapterContract, Answer, collect
@@ -150,18 +147,3 @@ async def test_an_account_without_credentials_is_told_so_by_twilio(wire: TwilioW
     (outcome,) = await collect(wire.make_adapter(wire.server.origin), wire.content, wire.requests(1))
 
     assert outcome == AccountFault("Twilio answered 401, code 20003: Authenticate")
-
-
-async def test_delivers_to_the_simulator(tmp_path: Path, wire: TwilioWire) -> None:
-    async with Simulator.running(tmp_path) as simulator:
-        transport = CurlTransport(timeout_seconds=5, ca_file=simulator.ca_file)
-        account = replace(wire.account, credentials=simulator.http_providers["twilio"].credentials(), receipts_url="")
-        adapter = TwilioAdapter(account, transport=transport, endpoint=simulator.https_endpoint)
-        dead, throttled = (wire.request(0, f"+1202555019{digit}") for digit in (0, 2))
-
-        outcomes = await collect(adapter, wire.content, [*wire.requests(5), dead, throttled])
-        later = await collect(adapter, wire.content, [throttled])
-
-        assert [type(outcome) for outcome in outcomes] == [Accepted] * 5 + [DeadAddress, Retry]
-        assert [type(outcome) for outcome in later] == [Accepted]
-        await transport.aclose()

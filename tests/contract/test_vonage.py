@@ -3,16 +3,13 @@
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from shared.domain.outcome import Accepted, AccountFault, DeadAddress, Refused, Retry, Unknown
 from shared.providers.contract import Account
-from shared.providers.curl import CurlTransport
-from shared.providers.sms.vonage import MEANINGS, VonageAdapter
-from shared.simulator.simulator import Simulator
+from shared.providers.sms.vonage import MEANINGS
 from tests.contract.certificates import Certificates
 from tests.contract.http2_server import Answer as HttpAnswer
 from tests.contract.suite import AdapterContract, Answer, collect
@@ -163,18 +160,3 @@ async def test_an_account_without_credentials_is_told_so_by_vonage(wire: VonageW
     (outcome,) = await collect(wire.make_adapter(wire.server.origin), wire.content, wire.requests(1))
 
     assert outcome == AccountFault("Vonage answered status 4: Bad Credentials")
-
-
-async def test_delivers_to_the_simulator(tmp_path: Path, wire: VonageWire) -> None:
-    async with Simulator.running(tmp_path) as simulator:
-        transport = CurlTransport(timeout_seconds=5, ca_file=simulator.ca_file)
-        account = replace(wire.account, credentials=simulator.http_providers["vonage"].credentials(), receipts_url="")
-        adapter = VonageAdapter(account, transport=transport, endpoint=simulator.https_endpoint)
-        dead, throttled = (wire.request(0, f"+1202555019{digit}") for digit in (0, 2))
-
-        outcomes = await collect(adapter, wire.content, [*wire.requests(5), dead, throttled])
-        later = await collect(adapter, wire.content, [throttled])
-
-        assert [type(outcome) for outcome in outcomes] == [Accepted] * 5 + [DeadAddress, Retry]
-        assert [type(outcome) for outcome in later] == [Accepted]
-        await transport.aclose()

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from shared.domain.storable import storable
+
 
 def read_document(body: bytes | str) -> Any:
     """JSON can spell NUL and halves of surrogate pairs, which nothing can store: they are taken out, or replaced.
@@ -17,7 +19,7 @@ def read_document(body: bytes | str) -> Any:
 
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
-        return value.replace("\0", "").encode(errors="replace").decode()
+        return storable(value, limit=None)
     if isinstance(value, list):
         return [_storable(one) for one in value]
     if isinstance(value, dict):

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode
 
+from shared.domain.storable import storable
+
 FORM_TYPE: Final = "content-type: application/x-www-form-urlencoded"
 
 DELIVERY: Final = "tidings_delivery"
@@ -52,7 +54,7 @@ def read_id(value: Any) -> str:
 
 def reason_of(text: str) -> str:
     """A provider's words as far as they can be kept."""
-    return text.replace("\0", "").encode(errors="replace").decode()[:300]
+    return storable(text, limit=300)
 
 
 def read_number(value: Any) -> int:

@@ -3,25 +3,18 @@ what the provider's record says.
 """
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from shared.providers.registry import ADAPTERS
-from tests.flow.conftest import Installation, running_installation
-from tests.flow.providers.sending import VARIABLES, send_to, set_up
+from tests.flow.conftest import Installation
+from tests.flow.providers.sending import send_to, set_up
 
 RECIPIENTS = 5_000
 SECONDS = 60.0
 
 FAULTS = {"dead_rate": 0.1, "transient_once_rate": 0.1, "retry_after_seconds": 0, "receipt_copies": 0}
-
-
-@pytest.fixture(scope="module")
-def installation() -> Iterator[Installation]:
-    with running_installation(VARIABLES) as running:
-        yield running
 
 
 def record_of(installation: Installation, kind: str) -> list[dict[str, Any]]:

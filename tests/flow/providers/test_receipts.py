@@ -1,23 +1,16 @@
 """The loop closes: simulated providers post signed receipts, and the ledger takes them up, whatever the post does."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from shared.domain.queues import PROVIDER_KINDS
 from shared.domain.status import Channel
 from shared.providers.registry import RECEIPT_READERS
-from tests.flow.conftest import Installation, running_installation
-from tests.flow.providers.sending import VARIABLES, send_to, set_up
+from tests.flow.conftest import Installation
+from tests.flow.providers.sending import send_to, set_up
 
 SECONDS = 30.0
-
-
-@pytest.fixture(scope="module")
-def installation() -> Iterator[Installation]:
-    with running_installation(VARIABLES) as running:
-        yield running
 
 
 def connect_receipts(installation: Installation, kind: str) -> None:
