@@ -12,7 +12,7 @@ from shared.db.queries import accept, messages
 from shared.db.queries.accept import MessageChange, NewMessage
 from shared.db.queries.audit import record_change
 from shared.db.queries.messages import ShownMessage
-from shared.db.session import hot_transaction
+from shared.db.session import hot_statements
 from shared.domain.lanes import choose_lane
 from shared.domain.queues import FAN_OUT_QUEUE
 from shared.domain.status import Channel, MessageStatus
@@ -43,7 +43,7 @@ async def _show_files(call: Call, channel: Channel, body: MessageCreate) -> dict
     try:
         return await show_files(call, body.to_data(), sent_at=body.scheduled_at)
     except RejectedRequest:
-        async with hot_transaction(call.services.engine) as connection:
+        async with hot_statements(call.services.engine) as connection:
             are_known = await accept.are_targets_known(
                 connection,
                 call.project.seq,
@@ -74,7 +74,7 @@ async def accept_message(call: Call, channel: Channel, body: MessageCreate) -> M
         scheduled_at=body.scheduled_at,
     )
     services = call.services
-    async with hot_transaction(services.engine) as connection:
+    async with hot_statements(services.engine) as connection:
         accepted = await accept.insert_message(
             connection,
             call.project.seq,

@@ -6,7 +6,7 @@ from typing import Any
 from api.kernel import Call
 from api.push_images import sign_address
 from shared.db.queries.files import NamedFile, find_named_files
-from shared.db.session import hot_transaction
+from shared.db.session import hot_statements
 from shared.errors import RejectedRequest
 
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg"})
@@ -35,7 +35,7 @@ async def show_files(call: Call, data: dict[str, Any], *, sent_at: datetime | No
 
 async def _find(call: Call, compound_ids: list[str]) -> list[NamedFile]:
     pairs = [compound_id.split(":")[:2] for compound_id in compound_ids]
-    async with hot_transaction(call.services.engine) as connection:
+    async with hot_statements(call.services.engine) as connection:
         named = await find_named_files(connection, call.project.seq, [(bucket, file) for bucket, file in pairs])
     for file in named:
         if not file.has_bucket:

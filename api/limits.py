@@ -10,7 +10,7 @@ from starlette.requests import Request
 from api.parameters import read_body
 from shared.clock import utc_now
 from shared.db.queries.rate_windows import count_call, forget_calls
-from shared.db.session import hot_transaction
+from shared.db.session import hot_statements
 
 Part = Literal["address", "user", "email", "chunk"]
 
@@ -48,13 +48,13 @@ def uncounted(limit: RateLimit) -> Standing:
 
 
 async def count(engine: AsyncEngine, limit: RateLimit, key: bytes) -> Standing:
-    async with hot_transaction(engine) as connection:
+    async with hot_statements(engine) as connection:
         counted = await count_call(connection, key, seconds=limit.seconds)
     return Standing(limit.calls, counted.calls, int(counted.ends_at.timestamp()))
 
 
 async def forget(engine: AsyncEngine, key: bytes) -> None:
-    async with hot_transaction(engine) as connection:
+    async with hot_statements(engine) as connection:
         await forget_calls(connection, key)
 
 

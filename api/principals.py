@@ -12,7 +12,7 @@ from starlette.requests import Request
 from api.tokens import Purpose, TokenRefused, TokenSigner
 from shared.db.queries.keys import ProjectIdentity, find_key, find_project
 from shared.db.queries.user_sessions import UserIdentity, find_session_holder, find_token_holder
-from shared.db.session import hot_transaction
+from shared.db.session import hot_statements
 from shared.domain.api_key import PREFIX, hash_secret
 from shared.errors import RejectedRequest
 from shared.ids import PUBLIC_ID
@@ -123,7 +123,7 @@ class Directory:
         if token:
             user = await self._find_token_holder(project, token)
         elif secret := read_session_secret(request, project.id):
-            async with hot_transaction(self._engine) as connection:
+            async with hot_statements(self._engine) as connection:
                 user = await find_session_holder(connection, project.seq, hash_secret(secret))
         else:
             return GUEST
@@ -134,19 +134,19 @@ class Directory:
             claims = self._tokens.verify(Purpose.USER, project.id, token)
         except TokenRefused as error:
             raise RejectedRequest("user_jwt_invalid", f"The JWT is not valid: {error}") from error
-        async with hot_transaction(self._engine) as connection:
+        async with hot_statements(self._engine) as connection:
             return await find_token_holder(connection, project.seq, claims["userId"], claims["sessionId"])
 
     async def _find_project(self, project_id: str) -> ProjectIdentity | None:
         async def look_up() -> ProjectIdentity | None:
-            async with hot_transaction(self._engine) as connection:
+            async with hot_statements(self._engine) as connection:
                 return await find_project(connection, project_id)
 
         return await self._projects.get(project_id, look_up)
 
     async def _find_key_holder(self, project: ProjectIdentity, secret: str) -> KeyHolder:
         async def look_up() -> KeyHolder | None:
-            async with hot_transaction(self._engine) as connection:
+            async with hot_statements(self._engine) as connection:
                 key = await find_key(connection, project.seq, secret)
             if key is not None and key.is_expired:
                 raise RejectedRequest("project_key_expired", "The key has expired.")

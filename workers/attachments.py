@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.queries.files import NamedFile, find_named_files
-from shared.db.session import hot_transaction
+from shared.db.session import hot_statements
 from shared.files.contents import FileContents
 from shared.providers.contract import ContentFile
 
@@ -80,7 +80,7 @@ class Attachments:
 
     async def _find(self, project_seq: int, data: Mapping[str, Any]) -> list[NamedFile]:
         pairs = [(named["bucketId"], named["fileId"]) for named in data.get("attachments") or ()]
-        async with hot_transaction(self._engine) as connection:
+        async with hot_statements(self._engine) as connection:
             return await find_named_files(connection, project_seq, pairs)
 
     async def _load(self, project_seq: int, file: NamedFile) -> ContentFile:

@@ -24,7 +24,7 @@ from shared.db.queries.claim import (
     resolve_roles,
 )
 from shared.db.queries.suppressions import suppressed_among
-from shared.db.session import HotConnection, hot_transaction
+from shared.db.session import HotConnection, hot_statements
 from shared.domain.clock import DatabaseClock
 from shared.domain.queues import parse_delivery_queue
 from shared.domain.status import Channel
@@ -38,7 +38,7 @@ _ROLES: tuple[Role, ...] = ("bcc", "cc")
 
 @dataclass(slots=True)
 class _Loaded:
-    """What one claim needs to know, read in one snapshot."""
+    """What one claim needs to know."""
 
     messages: dict[int, LoadedMessage]
     providers: list[LoadedProvider]
@@ -60,13 +60,13 @@ class Claimer:
     async def claim(self, queue: str, *, turns: int) -> list[OpenBatch]:
         """At most one batch of each of `turns` messages, committed as ours before they are loaded."""
         began = time.monotonic()
-        async with hot_transaction(self._engine) as connection:
+        async with hot_statements(self._engine) as connection:
             claimed = await self._claim(connection, queue, turns)
         metrics.CLAIM_SECONDS.labels("some" if claimed else "none").observe(time.monotonic() - began)
         if not claimed:
             return []
         self._clock.read(claimed[0].claimed_at)
-        async with hot_transaction(self._engine) as connection:
+        async with hot_statements(self._engine) as connection:
             loaded = await self._load(connection, claimed)
         return [self._open(batch, loaded, began) for batch in claimed]
 

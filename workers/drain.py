@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.queries.due import find_due_queues, oldest_due_fan_out_seconds
-from shared.db.session import hot_transaction
+from shared.db.session import hot_statements
 from shared.domain.queues import FAN_OUT_QUEUE, DeliveryQueue, parse_delivery_queue
 from shared.queue.rings import Ringer
 from workers.accounts import Accounts
@@ -98,7 +98,7 @@ class Drain:
 
     async def _look(self) -> list[str]:
         """The delivery queues with due work; starts the planner when messages wait to be planned."""
-        async with hot_transaction(self._engine) as connection:
+        async with hot_statements(self._engine) as connection:
             if self._plans and self._planning is None and await oldest_due_fan_out_seconds(connection) is not None:
                 self._planning = asyncio.create_task(self._plan())
             return [due.queue for due in await find_due_queues(connection, self._queues)]
@@ -167,7 +167,7 @@ class Drain:
 
     async def _ring_rest(self) -> None:
         """Chain the next slice, here or on another worker, for what is still due."""
-        async with hot_transaction(self._engine) as connection:
+        async with hot_statements(self._engine) as connection:
             for due in await find_due_queues(connection, self._queues):
                 self._ringer.ring(due.queue, count=2)
             if self._plans and await oldest_due_fan_out_seconds(connection) is not None:

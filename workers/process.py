@@ -1,6 +1,7 @@
 """One worker process: an event loop that runs for ever in a thread, and everything that lives on it."""
 
 import asyncio
+import gc
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
@@ -128,6 +129,7 @@ class WorkerProcess:
         )
         self._recorder.start()
         self._is_open = True
+        gc.freeze()  # what is here by now stays: searching it for garbage would hold up what is in flight
 
     async def _close(self) -> None:
         await self._recorder.stop()

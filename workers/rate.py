@@ -5,7 +5,7 @@ import asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.queries.buckets import BURST_SECONDS, lease_tokens, open_bucket
-from shared.db.session import hot_transaction
+from shared.db.session import hot_statements
 
 SHORTEST_WAIT_SECONDS = 0.02
 LONGEST_WAIT_SECONDS = 0.5
@@ -40,7 +40,7 @@ class Rate:
         self._tokens += count
 
     async def _lease(self) -> int:
-        async with hot_transaction(self._engine) as connection:
+        async with hot_statements(self._engine) as connection:
             if not self._is_open:
                 await open_bucket(connection, self._provider_seq)
                 self._is_open = True

@@ -11,7 +11,7 @@ from api.errors import VERSION
 from api.kernel import Call, Routes
 from api.schemas.health import HealthModel, QueueModel, QueueName, QueueParameters, VersionModel
 from shared.db.queries.health import answers, count_interrupted_work, count_waiting_work
-from shared.db.session import hot_transaction
+from shared.db.session import hot_statements
 from shared.errors import RejectedRequest
 
 routes = Routes("health")
@@ -20,7 +20,7 @@ routes = Routes("health")
 @routes.get("/v1/health", scope="health.read", answers=HealthModel)
 async def get_health(call: Call) -> HealthModel:
     started = time.perf_counter()
-    async with hot_transaction(call.services.engine) as connection:
+    async with hot_statements(call.services.engine) as connection:
         await answers(connection)
     return HealthModel(name="http", ping=round((time.perf_counter() - started) * 1000), status="pass")
 
@@ -37,7 +37,7 @@ async def get_version(call: Call) -> VersionModel:  # noqa: ARG001  # every hand
     refusals=["health_queue_size_exceeded"],
 )
 async def get_queue_messaging(call: Call, wanted: Annotated[QueueParameters, Query()]) -> QueueModel:
-    async with hot_transaction(call.services.engine) as connection:
+    async with hot_statements(call.services.engine) as connection:
         size = await count_waiting_work(connection)
     if size >= wanted.threshold:
         raise RejectedRequest("health_queue_size_exceeded", f"{size} messages and batches wait.")
@@ -54,7 +54,7 @@ async def get_failed_jobs(call: Call, name: QueueName, wanted: Annotated[QueuePa
     """Only `v1-messaging` is a queue here; what others of these names would do has no jobs that could fail."""
     size = 0
     if name == "v1-messaging":
-        async with hot_transaction(call.services.engine) as connection:
+        async with hot_statements(call.services.engine) as connection:
             size = await count_interrupted_work(connection)
     if size >= wanted.threshold:
         raise RejectedRequest("health_queue_size_exceeded", f"{size} messages and batches were interrupted.")

@@ -9,7 +9,7 @@ from api.paths import MessageId
 from api.refusals import found
 from api.schemas.progress import ProgressModel, RecipientModel, RecipientPage, RecipientParameters
 from shared.db.queries.progress import find_run, list_recipients, read_progress
-from shared.db.session import hot_transaction
+from shared.db.session import hot_statements
 
 routes = Routes("progress")
 
@@ -22,7 +22,7 @@ routes = Routes("progress")
 )
 async def get_progress(call: Call, message_id: MessageId) -> ProgressModel:
     """Counts by state, exact at the moment of the answer, whatever is under way."""
-    async with hot_transaction(call.services.engine) as connection:
+    async with hot_statements(call.services.engine) as connection:
         progress = await read_progress(connection, call.project.seq, message_id)
     return ProgressModel.of(found(progress, "message_not_found"))
 
@@ -38,7 +38,7 @@ async def get_recipients(
 ) -> RecipientPage:
     """Who the message was planned for and what became of each, in pages."""
     after = int(wanted.cursor, 16) if wanted.cursor else 0
-    async with hot_transaction(call.services.engine) as connection:
+    async with hot_statements(call.services.engine) as connection:
         (run,) = found(await find_run(connection, call.project.seq, message_id), "message_not_found")
         if run is None:
             return RecipientPage(recipients=[], cursor=None)

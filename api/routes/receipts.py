@@ -17,7 +17,7 @@ from shared.db.models import Provider
 from shared.db.queries import providers
 from shared.db.queries.providers import credentials_context, receipts_context
 from shared.db.queries.receipts import append_receipts
-from shared.db.session import hot_transaction
+from shared.db.session import hot_statements
 from shared.errors import RejectedRequest
 from shared.providers.contract import Account
 from shared.providers.receipts import ReceiptCall, ReceiptRefused
@@ -76,7 +76,7 @@ async def _take(call: Call, place: str) -> ReceiptsTaken:
         raise RejectedRequest("user_unauthorized", f"The receipt is not accepted: {error}") from error
     for receipt in receipts:
         metrics.RECEIPTS.labels(provider.kind, receipt.kind).inc()
-    async with hot_transaction(services.engine) as connection:
+    async with hot_statements(services.engine) as connection:
         new = await append_receipts(
             connection, project_seq=provider.project_seq, provider_seq=provider.seq, receipts=receipts
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import (
@@ -18,12 +19,14 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.util import greenlet_spawn
 
+from shared.db.fair_pool import FairPool
 from shared.settings import Settings
 
 HotConnection = psycopg.AsyncConnection[Any]
 
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 2_000
+POOL_TIMEOUT_SECONDS = 10.0
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000  # queue tables die of dead rows behind one long transaction
 
 
@@ -35,9 +38,10 @@ def create_engine(settings: Settings, *, role: str, pool_size: int = 5) -> Async
     """
     engine = create_async_engine(
         settings.require_database_url(),
+        poolclass=FairPool,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=10,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
         hide_parameters=True,  # errors end up in logs; addresses and contents must not
         connect_args={
             "application_name": f"tidings-{role}",
@@ -88,18 +92,43 @@ async def hot_transaction(engine: AsyncEngine) -> AsyncIterator[HotConnection]:
     through SQLAlchemy's asyncio layer and 442 µs here (architecture §5). A psycopg.OperationalError that leaves
     may have been committed: callers repeat only what is safe to repeat.
     """
+    async with _hot_connection(engine) as connection:
+        try:
+            yield connection
+            await connection.commit()
+        except BaseException:
+            if not connection.closed:
+                await connection.rollback()
+            raise
+
+
+@asynccontextmanager
+async def hot_statements(engine: AsyncEngine) -> AsyncIterator[HotConnection]:
+    """Likewise, but every statement is a transaction of its own: one round trip to Postgres where a transaction of
+    one statement costs three.
+    """
+    async with _hot_connection(engine) as connection:
+        await connection.set_autocommit(True)
+        try:
+            yield connection
+        finally:
+            if connection.info.transaction_status is TransactionStatus.IDLE:
+                await connection.set_autocommit(False)
+            else:  # broken off within a statement: nobody may get it as it is
+                await connection.close()
+
+
+@asynccontextmanager
+async def _hot_connection(engine: AsyncEngine) -> AsyncIterator[HotConnection]:
     pooled = await engine.raw_connection()
     connection: HotConnection = pooled.driver_connection  # type: ignore[assignment]
     try:
         yield connection
-        await connection.commit()
     except BaseException:
         if connection.closed:
             # Postgres restarted or the line broke: its siblings in the pool are dead too
             await greenlet_spawn(pooled.invalidate)
             await engine.dispose()
-            raise
-        await connection.rollback()
         raise
     finally:
         await greenlet_spawn(pooled.close)

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.queries.chunks import CHUNK_BYTES, FoundChunk, Piece, find_chunk
 from shared.db.queries.objects import announce_object
-from shared.db.session import hot_transaction
+from shared.db.session import hot_statements
 from shared.domain.file_types import READ_BYTES, mime_type_of
 from shared.errors import NotReachable
 from shared.files.objects import ObjectStore, new_object_key
@@ -51,7 +51,7 @@ class FileContents:
 
     async def _put(self, objects: ObjectStore, number: int, content: bytes) -> Piece:
         key = new_object_key()
-        async with hot_transaction(self._engine) as connection:
+        async with hot_statements(self._engine) as connection:
             await announce_object(connection, key)
         await objects.put(key, content)
         return Piece(number, None, key)
@@ -90,7 +90,7 @@ class FileContents:
         return content
 
     async def _find(self, file_seq: int, number: int, first: int, length: int) -> FoundChunk | None:
-        async with hot_transaction(self._engine) as connection:
+        async with hot_statements(self._engine) as connection:
             return await find_chunk(connection, file_seq, number, first=first, length=length)
 
 

@@ -1,9 +1,17 @@
 """Engines outlive the connections that Postgres closes."""
 
-import psycopg
-from sqlalchemy import text
+import asyncio
 
-from shared.db.session import create_engine, create_sessions, hot_transaction
+import psycopg
+import pytest
+import sqlalchemy.exc
+from psycopg.pq import TransactionStatus
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
+
+from shared.db.fair_pool import FairQueue
+from shared.db.session import create_engine, create_sessions, hot_statements, hot_transaction
 from shared.settings import Settings
 
 
@@ -33,4 +41,96 @@ async def test_connections_that_ended_while_idle_are_replaced_unnoticed(settings
             assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
         async with sessions() as session:
             assert await session.scalar(text("SELECT 1")) == 1
+    await engine.dispose()
+
+
+async def is_in_transaction(engine: AsyncEngine) -> bool:
+    async with hot_transaction(engine) as connection:
+        await connection.execute("SELECT 1")
+        return connection.info.transaction_status is TransactionStatus.INTRANS
+
+
+async def test_a_statement_is_committed_at_once(settings: Settings) -> None:
+    engine = create_engine(settings, role="test", pool_size=2)
+    async with hot_statements(engine) as connection, hot_transaction(engine) as other:
+        await connection.execute("CREATE TABLE committed_at_once ()")
+
+        assert await (await other.execute("SELECT to_regclass('committed_at_once')::text")).fetchone() == (
+            "committed_at_once",
+        )
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("how", ["ended", "failed", "cancelled"])
+async def test_transactions_are_transactions_after_statements(settings: Settings, how: str) -> None:
+    engine = create_engine(settings, role="test", pool_size=1)
+
+    async def wait_long() -> None:
+        async with hot_statements(engine) as connection:
+            await connection.execute("SELECT pg_sleep(5)")
+
+    if how == "ended":
+        async with hot_statements(engine) as connection:
+            await connection.execute("SELECT 1")
+    elif how == "failed":
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            async with hot_statements(engine) as connection:
+                await connection.execute("SELECT FROM nowhere")
+    else:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(wait_long(), timeout=0.2)
+
+    assert await is_in_transaction(engine)
+    await engine.dispose()
+
+
+async def test_connections_go_to_whoever_has_waited_longest(settings: Settings) -> None:
+    engine = create_engine(settings, role="test", pool_size=1)
+    served: list[int] = []
+
+    async def ask(number: int) -> None:
+        for _ in range(3):  # asks again in the turn of the loop in which it gives back
+            async with hot_statements(engine) as connection:
+                await connection.execute("SELECT 1")
+                served.append(number)
+
+    await asyncio.gather(*(ask(number) for number in range(4)))
+
+    assert served == [0, 1, 2, 3] * 3
+    await engine.dispose()
+
+
+async def test_who_waited_in_vain_leaves_the_connection_to_the_next(settings: Settings) -> None:
+    engine = create_engine(settings, role="test", pool_size=1)
+    async with hot_statements(engine):
+        impatient = asyncio.create_task(is_in_transaction(engine))
+        patient = asyncio.create_task(is_in_transaction(engine))
+        await asyncio.sleep(0.05)
+        impatient.cancel()
+
+    assert await patient
+    assert impatient.cancelled()
+    await engine.dispose()
+
+
+async def test_who_is_cancelled_when_it_has_just_come_passes_it_on() -> None:
+    queue: FairQueue[str] = FairQueue()
+    first, second = (asyncio.create_task(greenlet_spawn(queue.get, timeout=5.0)) for _ in range(2))
+    await asyncio.sleep(0.05)
+
+    queue.put_nowait("connection")
+    first.cancel()
+
+    assert await second == "connection"
+    assert first.cancelled()
+
+
+async def test_a_pool_that_is_busy_for_too_long_says_so(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.db.session.POOL_TIMEOUT_SECONDS", 0.1)
+    engine = create_engine(settings, role="test", pool_size=1)
+    async with hot_statements(engine):
+        with pytest.raises(sqlalchemy.exc.TimeoutError):
+            await is_in_transaction(engine)
+
+    assert await is_in_transaction(engine)
     await engine.dispose()

@@ -1,0 +1,84 @@
+"""SQLAlchemy's pool, whose connections go to whoever has waited longest.
+
+The queue below SQLAlchemy's own lets whoever asks just then overtake those who wait, and those queue up again at the
+end: at 32 callers of 10 connections that cost a quarter of the API's CPU, and one answer in a hundred took eight
+times as long as the middle one.
+"""
+
+import asyncio
+from collections import deque
+from typing import TypeVar
+
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.util import await_only
+from sqlalchemy.util.queue import Empty, Full, QueueCommon
+
+Item = TypeVar("Item")
+
+
+class FairQueue(QueueCommon[Item]):
+    """Idle items, or those who wait for one: never both. For one event loop."""
+
+    def __init__(self, maxsize: int = 0, use_lifo: bool = False) -> None:  # noqa: FBT001, FBT002  # SQLAlchemy's
+        """`maxsize`: the most idle items; 0: any number."""
+        self.maxsize = maxsize
+        self.use_lifo = use_lifo
+        self._idle: deque[Item] = deque()
+        self._waiting: deque[asyncio.Future[Item]] = deque()
+
+    def empty(self) -> bool:
+        return not self._idle
+
+    def full(self) -> bool:
+        return 0 < self.maxsize <= len(self._idle)
+
+    def qsize(self) -> int:
+        return len(self._idle)
+
+    def put_nowait(self, item: Item) -> None:
+        """Raises Full."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(item)
+                return
+        if self.full():
+            raise Full
+        self._idle.append(item)
+
+    def put(self, item: Item, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002
+        """The pool never waits to give a connection back: what is too many, it closes."""
+        self.put_nowait(item)
+
+    def get_nowait(self) -> Item:
+        """Raises Empty."""
+        if not self._idle:
+            raise Empty
+        return self._idle.pop() if self.use_lifo else self._idle.popleft()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Item:  # noqa: FBT001, FBT002
+        """Raises Empty once `timeout` seconds have passed."""
+        if self._idle or not block:
+            return self.get_nowait()
+        return await_only(self._wait(timeout))
+
+    async def _wait(self, timeout: float | None) -> Item:  # noqa: ASYNC109  # SQLAlchemy's
+        waiter: asyncio.Future[Item] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            async with asyncio.timeout(timeout):
+                return await waiter
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if waiter.done() and not waiter.cancelled():  # too late for us: it came in the same turn of the loop
+                self.put_nowait(waiter.result())
+            else:
+                waiter.cancel()
+            if isinstance(error, TimeoutError):
+                raise Empty from error
+            raise
+
+
+class FairPool(AsyncAdaptedQueuePool):
+    """For engines of one event loop."""
+
+    _queue_class: type[QueueCommon[ConnectionPoolEntry]] = FairQueue
