@@ -22,7 +22,7 @@ from shared.db.secrets import SecretBox, read_secret_keys
 from shared.db.session import create_engine, create_sessions
 from shared.files.contents import FileContents
 from shared.files.objects import open_object_store
-from shared.providers.curl import CurlTransport
+from shared.providers.http import HttpTransport
 from shared.queue.rings import Ringer
 from shared.settings import Settings
 
@@ -40,7 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
         secret_box=SecretBox(secret_keys),
         tokens=tokens,
         receipt_addresses=ReceiptAddresses(secret_keys, settings.public_url),
-        transport=CurlTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=settings.ca_file),
+        transport=HttpTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=settings.ca_file),
         directory=Directory(engine, tokens, remember_seconds=settings.key_cache_seconds),
         ringer=Ringer(settings),
     )

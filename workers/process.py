@@ -20,7 +20,7 @@ from shared.domain.retry import RetryPolicy
 from shared.files.contents import FileContents
 from shared.files.objects import open_object_store
 from shared.providers.contract import Account, Adapter
-from shared.providers.curl import CurlTransport
+from shared.providers.http import HttpTransport
 from shared.providers.registry import make_adapter
 from shared.queue.rings import Ringer
 from shared.settings import Settings
@@ -100,7 +100,7 @@ class WorkerProcess:
         settings = self._settings
         self._engine: AsyncEngine = create_engine(settings, role="worker", pool_size=CONNECTIONS_PER_PROCESS["worker"])
         secret_box = open_secret_box(settings)
-        self._transport = CurlTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=settings.ca_file)
+        self._transport = HttpTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=settings.ca_file)
         self._token_store = PostgresTokenStore(self._engine, secret_box)
         clock, policy = DatabaseClock(), retry_policy(settings)
         window = Window(settings.window)

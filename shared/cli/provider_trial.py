@@ -15,7 +15,7 @@ from shared.domain.status import Channel
 from shared.errors import ConfigurationError
 from shared.ids import run_floor
 from shared.providers.contract import Account, Content, SendRequest
-from shared.providers.curl import CurlTransport
+from shared.providers.http import HttpTransport
 from shared.providers.registry import make_adapter
 from shared.providers.tokens import InMemoryTokenStore
 from shared.settings import Settings
@@ -83,7 +83,7 @@ def account_of(provider: Provider, box: SecretBox) -> Account:
 async def try_account(
     kind: str, account: Account, address: str, content: Content, *, settings: Settings, live: bool
 ) -> Outcome:
-    transport = CurlTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=settings.ca_file)
+    transport = HttpTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=settings.ca_file)
     store = InMemoryTokenStore()
     adapter = make_adapter(kind, account, settings=settings, token_store=store, transport=transport, live=live)
     try:

@@ -27,7 +27,7 @@ class CurlTransport:
         timeout_seconds: float,
         connect_timeout_seconds: float = 3.0,
         ca_file: Path | None = None,
-        connections: int = 200,
+        connections: int = 500,
     ) -> None:
         """`connections`: the most to one origin, whatever its pool asks for."""
         self._bundle = combined_bundle(ca_file) if ca_file else None

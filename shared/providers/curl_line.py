@@ -29,7 +29,7 @@ Exchange = Flow[Request, Reply | Failure]
 class Slot:
     """A libcurl easy handle, used for one request after the other."""
 
-    __slots__ = ("_chunks", "_headers", "_lines", "_method", "_path", "_wanted", "curl", "era", "flow", "index")
+    __slots__ = ("_chunks", "_headers", "_lines", "_method", "_own", "_path", "_wanted", "curl", "era", "flow", "index")
 
     def __init__(self, options: Options) -> None:
         self.curl = pycurl.Curl()
@@ -39,6 +39,7 @@ class Slot:
         self.curl.setopt(pycurl.WRITEFUNCTION, self._chunks.append)
         self._path = self._method = ""
         self._headers: tuple[str, ...] = ()
+        self._own: tuple[str, ...] = ()
         self._wanted: tuple[str, ...] = ()
         self._lines: list[bytes] = []
         self.flow: Exchange | None = None
@@ -52,13 +53,13 @@ class Slot:
         it again, unasked, when a kept connection breaks without a reply: a second push that nobody counted.
         """
         curl = self.curl
-        path, headers, body, method, wanted = request
+        path, headers, body, method, wanted, own = request
         if path != self._path:
             curl.setopt(pycurl.URL, origin + path)
             self._path = path
-        if headers is not self._headers:
-            curl.setopt(pycurl.HTTPHEADER, headers + EXPECT_NOTHING)
-            self._headers = headers
+        if headers is not self._headers or own != self._own:
+            curl.setopt(pycurl.HTTPHEADER, headers + own + EXPECT_NOTHING)
+            self._headers, self._own = headers, own
         if method != self._method:
             curl.setopt(pycurl.POST, 1)
             curl.setopt(pycurl.CUSTOMREQUEST, method)
@@ -120,9 +121,10 @@ class Line:
     def drop(self, flow: Exchange) -> None:
         """Forget a flow; its requests in flight are reset."""
         flow.abandon()
-        for slot in [slot for slot in self._busy.values() if slot.flow is flow]:
-            self._release(slot)
-        self._fill()
+        if flow.travelling:
+            for slot in [slot for slot in self._busy.values() if slot.flow is flow]:
+                self._release(slot)
+            self._fill()
 
     def close(self) -> None:
         for slot in list(self._busy.values()):

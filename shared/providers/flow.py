@@ -17,7 +17,7 @@ class Flow(Generic[Item, Result]):
     hundreds of them.
     """
 
-    __slots__ = ("_count", "_finished", "_items", "_travelling", "_waiter", "exhausted", "is_abandoned", "leave_by")
+    __slots__ = ("_count", "_finished", "_items", "_waiter", "exhausted", "is_abandoned", "leave_by", "travelling")
 
     def __init__(self, items: Iterator[tuple[int, Item]], *, leave_by: float, count: int | None = None) -> None:
         """`leave_by`, by the event loop's clock: what has not left by then must not leave any more, as the sender's
@@ -27,7 +27,7 @@ class Flow(Generic[Item, Result]):
         self.leave_by = leave_by
         self._items = items
         self._count = count
-        self._travelling = 0
+        self.travelling = 0  # taken and not answered yet
         self._finished: list[tuple[int, Result]] = []
         self._waiter: asyncio.Future[None] | None = None
         self.exhausted = False  # nothing more to pull: all taken, or abandoned
@@ -42,7 +42,7 @@ class Flow(Generic[Item, Result]):
             self.exhausted = True
             self._wake()
         else:
-            self._travelling += 1
+            self.travelling += 1
             if self._count is not None:
                 self._count -= 1
                 self.exhausted = self._count == 0
@@ -55,7 +55,7 @@ class Flow(Generic[Item, Result]):
 
     def finish(self, index: int, result: Result) -> None:
         """Answer an item that was taken: once for each."""
-        self._travelling -= 1
+        self.travelling -= 1
         self._finished.append((index, result))
         self._wake()
 
@@ -69,7 +69,7 @@ class Flow(Generic[Item, Result]):
             if self._finished:
                 batch, self._finished = self._finished, []
                 yield batch
-            elif self.exhausted and not self._travelling:
+            elif self.exhausted and not self.travelling:
                 return
             else:
                 self._waiter = asyncio.get_running_loop().create_future()

@@ -17,6 +17,7 @@ class Request(NamedTuple):
     body: bytes
     method: str = "POST"
     wanted: tuple[str, ...] = ()  # names of reply headers to hand on, in lower case
+    own: tuple[str, ...] = ()  # further headers, of this request alone
 
 
 class Reply(NamedTuple):
@@ -42,6 +43,7 @@ class Pool(NamedTuple):
     connections: int = 10
     streams: int = 100  # on each, where the server speaks HTTP/2; fewer if it announces fewer
     is_careful: bool = False  # one on each connection until an answer shows HTTP/2; again after a failure or a rest
+    is_http2: bool = False  # the provider always speaks it, so that requests need no libcurl
     bound_to: str = ""  # where a provider ties a connection to a credential: which; others get connections of their own
 
 

@@ -25,7 +25,6 @@ HEADERS = {
     ":scheme",
     ":authority",
     ":path",
-    "accept",
     "apns-collapse-id",
     "apns-expiration",
     "apns-id",

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from shared.domain.status import Channel
 from shared.providers.contract import Account, Content
-from shared.providers.curl import CurlTransport
+from shared.providers.http import HttpTransport
 from shared.providers.push.fcm import FcmAdapter
 from shared.providers.tokens import InMemoryTokenStore
 from tests.contract.certificates import Certificates
@@ -49,7 +49,7 @@ class FcmWire(Wire):
         self.transport = self._make_transport()
         self.adapter = self.make_adapter()
 
-    def make_adapter(self, origin: str | None = None, transport: CurlTransport | None = None) -> FcmAdapter:
+    def make_adapter(self, origin: str | None = None, transport: HttpTransport | None = None) -> FcmAdapter:
         pem = self._key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -67,7 +67,7 @@ class FcmWire(Wire):
             endpoint=origin or self.server.origin,
         )
 
-    def _make_transport(self) -> CurlTransport:
+    def _make_transport(self) -> HttpTransport:
         return make_transport(self._ca_file)
 
     def _answer(self, request: Received) -> Act:

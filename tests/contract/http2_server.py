@@ -11,7 +11,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,8 @@ class _Http2Connection(asyncio.Protocol):
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_leaving = False  # said so with GOAWAY: nothing more is taken on
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
-        self._h2.local_settings.max_concurrent_streams = server.max_streams
+        announced = {SettingCodes.MAX_CONCURRENT_STREAMS: server.max_streams, SettingCodes.MAX_HEADER_LIST_SIZE: 2**16}
+        self._h2.local_settings = Settings(client=False, initial_values=announced)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.providers.curl import CurlTransport
+from shared.providers.http import HttpTransport
 
 LONG_SECONDS = 4.0
 SHORT_SECONDS = 0.6
@@ -19,10 +19,10 @@ def answer_seconds() -> float:
     return _chosen[-1]
 
 
-def make_transport(ca_file: Path) -> CurlTransport:
+def make_transport(ca_file: Path) -> HttpTransport:
     """Of two connections, so that tests reach the end of its room."""
     seconds = answer_seconds()
-    return CurlTransport(
+    return HttpTransport(
         timeout_seconds=seconds, connect_timeout_seconds=seconds * 2 / 3, ca_file=ca_file, connections=2
     )
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.domain.outcome import Accepted, AccountFault, DeadAddress, Outcome, Refused, Retry, Unknown
 from shared.providers.contract import Account, SendRequest
-from shared.providers.curl import CurlTransport
+from shared.providers.http import HttpTransport
 from shared.providers.push.apns import PRODUCTION, SANDBOX, ApnsAdapter
 from shared.simulator.simulator import Simulator
 from tests.contract.apns_wire import NOON, ApnsWire, error, running_wire, token_of
@@ -288,7 +288,7 @@ async def test_delivers_to_the_simulator(tmp_path: Path) -> None:
     """300 of them: it ends the connection of whoever sends a second before the first was taken."""
     content = replace(ApnsWire.content, data={**ApnsWire.content.data, "badge": 3, "data": {"order": 7}})
     async with Simulator.running(tmp_path) as simulator:
-        transport = CurlTransport(timeout_seconds=5, ca_file=simulator.ca_file)
+        transport = HttpTransport(timeout_seconds=5, ca_file=simulator.ca_file)
         account = Account(1, 1, simulator.apns.credentials())
         adapter = ApnsAdapter(account, transport=transport, endpoint=simulator.apns_endpoint)
         requests = [SendRequest(f"7-{number}", f"{number:064x}") for number in range(300)]
@@ -309,7 +309,7 @@ async def test_delivers_to_the_simulator(tmp_path: Path) -> None:
 async def test_a_server_that_shuts_down_again_and_again_costs_nobody_a_push(tmp_path: Path) -> None:
     """What is above the last stream of a GOAWAY is tried again, and nothing below it."""
     async with Simulator.running(tmp_path, faults={"apns": {"goaway_after": 100, "latency_ms": 5}}) as simulator:
-        transport = CurlTransport(timeout_seconds=5, ca_file=simulator.ca_file)
+        transport = HttpTransport(timeout_seconds=5, ca_file=simulator.ca_file)
         account = Account(1, 1, simulator.apns.credentials())
         adapter = ApnsAdapter(account, transport=transport, endpoint=simulator.apns_endpoint)
         waiting = [SendRequest(f"7-{number}", f"{number:064x}") for number in range(300)]

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from shared.domain.outcome import Accepted, AccountFault, DeadAddress, Refused, Retry, Unknown
 from shared.providers.contract import Account
-from shared.providers.curl import CurlTransport
+from shared.providers.http import HttpTransport
 from shared.providers.push.fcm import FcmAdapter
 from shared.providers.tokens import InMemoryTokenStore
 from shared.simulator.simulator import Simulator
@@ -151,7 +151,7 @@ async def test_works_in_a_workers_event_loop(certificates: Certificates, private
 
 async def test_delivers_to_the_simulator(tmp_path: Path, wire: FcmWire) -> None:
     async with Simulator.running(tmp_path) as simulator:
-        transport = CurlTransport(timeout_seconds=5, ca_file=simulator.ca_file)
+        transport = HttpTransport(timeout_seconds=5, ca_file=simulator.ca_file)
         account = Account(1, 1, {"serviceAccountJSON": simulator.service_account()})
         adapter = FcmAdapter(
             account, transport=transport, token_store=InMemoryTokenStore(), endpoint=simulator.fcm_endpoint

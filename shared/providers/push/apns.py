@@ -79,7 +79,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
 
 # "Establishing a connection to APNs", read 2026-11: one stream until a push with a provider token was taken, then as
 # many as the server says; 1,000 were seen.
-POOL: Final = Pool(connections=1, streams=1_000, is_careful=True)
+POOL: Final = Pool(connections=1, streams=1_000, is_careful=True, is_http2=True)
 
 DEVICE_TOKEN: Final = re.compile(r"[0-9A-Fa-f]{1,200}")  # 64 digits today; Apple wants nobody to rely on it
 NO_TOKEN: Final = Refused("the address is no device token of APNs: those are hexadecimal")
@@ -136,7 +136,7 @@ class ApnsAdapter(PushAdapter[ApnsMessage]):
             request = requests[index]
             delivery_id = request.delivery_id
             own = (f"apns-id: {apns_id_of(delivery_id)}", f"apns-collapse-id: {delivery_id}")
-            yield index, Request(f"/3/device/{request.identifier}", (*own[:own_headers], *headers), payload)
+            yield index, Request(f"/3/device/{request.identifier}", headers, payload, own=own[:own_headers])
 
     def read(self, request: SendRequest, answer: Reply | Failure) -> Outcome | None:
         if isinstance(answer, Failure):

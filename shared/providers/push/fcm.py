@@ -20,9 +20,11 @@ from shared.providers.meanings import (
 from shared.providers.push.adapter import PushAdapter
 from shared.providers.push.fcm_message import PAYLOAD_LIMIT_BYTES, FcmMessage
 from shared.providers.push.google_token import GoogleToken, read_service_account
-from shared.providers.transport import Failure, Reply, Request, Transport
+from shared.providers.transport import Failure, Pool, Reply, Request, Transport
 
 ADDRESS: Final = "https://fcm.googleapis.com"
+
+POOL: Final = Pool(connections=10, streams=100, is_http2=True)  # 100 is what Google announces
 
 BAD_ADDRESS: Final = "bad registration token"
 BAD_FIELD: Final = "bad field"
@@ -64,7 +66,7 @@ class FcmAdapter(PushAdapter[FcmMessage]):
         self, account: Account, *, transport: Transport, token_store: TokenStore, endpoint: str | None = None
     ) -> None:
         """`endpoint`: an origin that takes Google's place, for sending and for access tokens."""
-        super().__init__(account, transport=transport, endpoint=endpoint, address=ADDRESS)
+        super().__init__(account, transport=transport, endpoint=endpoint, address=ADDRESS, pool=POOL)
         self._token = GoogleToken(account, token_store, transport, purpose=self.kind, endpoint=endpoint)
         self._path = ""  # known with the first token
 

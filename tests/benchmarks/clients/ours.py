@@ -6,7 +6,7 @@ from pathlib import Path
 
 from shared.domain.outcome import Accepted
 from shared.providers.contract import Account, Adapter, Content, SendRequest
-from shared.providers.curl import CurlTransport
+from shared.providers.http import HttpTransport
 from shared.providers.registry import make_adapter
 from shared.providers.tokens import InMemoryTokenStore
 from shared.settings import Settings
@@ -46,7 +46,7 @@ async def make(terms: Terms) -> Client:
         Account(1, 1, terms.account, terms.account),
         settings=settings,
         token_store=InMemoryTokenStore(),
-        transport=CurlTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=ca_file),
+        transport=HttpTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=ca_file),
         live=False,
     )
     return Client(terms, adapter)

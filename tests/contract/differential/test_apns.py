@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from shared.domain.outcome import Accepted, AccountFault, DeadAddress, Outcome, Refused, Retry
 from shared.domain.status import Channel
 from shared.providers.contract import Account, Content, SendRequest
-from shared.providers.curl import CurlTransport
+from shared.providers.http import HttpTransport
 from shared.providers.push.apns import ApnsAdapter
 from shared.simulator.wire.exchange import Reply, Request
 from shared.simulator.wire.http import Http2Server
@@ -63,7 +63,7 @@ class Sides:
         ).decode()
 
     async def ours(self, data: dict[str, Any], *, seconds: int = 3600) -> Outcome:
-        transport = CurlTransport(timeout_seconds=5, ca_file=self._ca_file)
+        transport = HttpTransport(timeout_seconds=5, ca_file=self._ca_file)
         credentials = {"authKey": self._pem, "authKeyId": KEY_ID, "teamId": TEAM, "bundleId": BUNDLE_ID}
         adapter = ApnsAdapter(Account(1, 1, credentials), transport=transport, endpoint=f"https://{self.server.host}")
         content = Content(1, Channel.PUSH, data, time.time() + seconds)

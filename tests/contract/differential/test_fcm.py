@@ -17,7 +17,7 @@ from firebase_admin import credentials, exceptions, messaging
 from shared.domain.outcome import Accepted, AccountFault, DeadAddress, Outcome, Refused, Retry
 from shared.domain.status import Channel
 from shared.providers.contract import Account, Content, SendRequest
-from shared.providers.curl import CurlTransport
+from shared.providers.http import HttpTransport
 from shared.providers.push.fcm import FcmAdapter
 from shared.providers.tokens import InMemoryTokenStore
 from shared.simulator.wire.exchange import Reply, Request
@@ -73,7 +73,7 @@ class Sides:
         return [request for request in self.server.requests if request.path == "/token"]
 
     async def ours(self, data: dict[str, Any]) -> Outcome:
-        transport = CurlTransport(timeout_seconds=5, ca_file=self._ca_file)
+        transport = HttpTransport(timeout_seconds=5, ca_file=self._ca_file)
         adapter = FcmAdapter(
             Account(1, 1, {"serviceAccountJSON": self.service_account}),
             transport=transport,

@@ -1,0 +1,222 @@
+"""Transport on connections of our own: HTTP/2 over TLS, for providers that take one recipient a request.
+
+libcurl costs some 50 µs of CPU a request, these connections a fifth of that: deploy/decisions has the numbers.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohappyeyeballs import start_connection
+
+from shared.providers.flow import Turns
+from shared.providers.http2_connection import Connection, Exchange
+from shared.providers.transport import Failure, Pool, Reply, Request
+from shared.providers.trust import tls_context
+
+PAUSE_AFTER_FAILURE_SECONDS: Final = 1.0
+"""Before a further connection is tried where others carry on."""
+
+NEXT_ADDRESS_SECONDS: Final = 0.25  # RFC 8305, section 5
+
+
+class Http2Transport:
+    """Connections for each origin and pool. Belongs to the event loop it is first used in. Origins are https."""
+
+    def __init__(
+        self,
+        *,
+        timeout_seconds: float,
+        connect_timeout_seconds: float = 3.0,
+        ca_file: Path | None = None,
+        connections: int = 100,
+    ) -> None:
+        """`connections`: the most to one origin, whatever its pool asks for."""
+        self.timeout_seconds = timeout_seconds
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._connections = connections
+        self._tls = tls_context(ca_file)
+        self._tls.set_alpn_protocols(["h2"])
+        self._lines: dict[tuple[str, Pool], Line] = {}  # providers behind one origin keep their own connections
+        self._is_closed = False
+
+    async def exchange(
+        self,
+        origin: str,
+        requests: Iterator[tuple[int, Request]],
+        *,
+        pool: Pool | None = None,
+        leave_by: float | None = None,
+    ) -> AsyncGenerator[list[tuple[int, Reply | Failure]], None]:
+        if self._is_closed:
+            raise RuntimeError("The transport is closed.")
+        key = (origin, pool or Pool())
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = self._open_line(*key)
+        flow = Exchange(requests, leave_by=line.time() + self.timeout_seconds if leave_by is None else leave_by)
+        line.admit(flow)
+        try:
+            async for batch in flow.batches():
+                yield batch
+        finally:
+            line.drop(flow)
+
+    async def aclose(self) -> None:
+        self._is_closed = True
+        for line in self._lines.values():
+            line.close()
+        self._lines.clear()
+
+    def _open_line(self, origin: str, pool: Pool) -> "Line":
+        return Line(
+            origin,
+            pool._replace(connections=min(pool.connections, self._connections)),
+            self._tls,
+            timeout_seconds=self.timeout_seconds,
+            connect_seconds=self._connect_timeout_seconds,
+        )
+
+
+class Line:
+    """The connections to one origin, and the requests waiting for room on them."""
+
+    def __init__(
+        self, origin: str, pool: Pool, tls: ssl.SSLContext, *, timeout_seconds: float, connect_seconds: float
+    ) -> None:
+        place = urlsplit(origin)
+        self._authority, self._host, self._port = place.netloc, place.hostname or "", place.port or 443
+        self._pool = pool
+        self._tls = tls
+        self._timeout_seconds = timeout_seconds
+        self._connect_seconds = connect_seconds
+        self._loop = asyncio.get_running_loop()
+        self.time = self._loop.time
+        self._turns = Turns[Request, Reply | Failure]()
+        self._held: tuple[Exchange, int, Request] | None = None  # taken, and no connection had room for it
+        self._connections: list[Connection] = []
+        self._opening: asyncio.Task[None] | None = None
+        self._paused_until = 0.0  # no further connection is tried before
+        self._is_closed = False
+
+    def admit(self, flow: Exchange) -> None:
+        self._turns.join(flow)
+        self._fill()
+
+    def drop(self, flow: Exchange) -> None:
+        """Forget a flow; its requests in flight are reset."""
+        flow.abandon()
+        if flow.travelling:
+            for connection in self._connections:
+                connection.drop(flow)
+            self._fill()
+
+    def close(self) -> None:
+        self._is_closed = True
+        if self._opening is not None:
+            self._opening.cancel()
+        for connection in list(self._connections):
+            connection.close("the transport was closed")
+        self._refuse_waiting("the transport was closed")
+
+    def _fill(self) -> None:
+        """Send what waits, as far as there is room."""
+        for connection in self._connections:
+            room = connection.room
+            while room > 0 and (work := self._next()) is not None:
+                connection.send(*work)
+                room -= 1
+            connection.flush()
+            if room > 0:
+                return  # nothing waits any more
+        if self._may_open() and (work := self._next()) is not None:
+            self._held = work
+            self._opening = asyncio.create_task(self._open())
+
+    def _next(self) -> tuple[Exchange, int, Request] | None:
+        """What waited too long is answered here."""
+        while (work := self._take()) is not None:
+            flow, index, _request = work
+            if flow.is_abandoned:
+                flow.finish(index, Failure("nobody waits for it any more", never_left=True))
+            elif self.time() > flow.leave_by:
+                flow.finish(index, Failure("there was no room for it in time", never_left=True))
+            else:
+                return work
+        return None
+
+    def _take(self) -> tuple[Exchange, int, Request] | None:
+        work, self._held = self._held, None
+        return work or self._turns.take()
+
+    def _may_open(self) -> bool:
+        if self._opening is not None or self._is_closed:
+            return False
+        usable = sum(connection.is_usable for connection in self._connections)
+        return usable < self._pool.connections and (not usable or self.time() >= self._paused_until)
+
+    async def _open(self) -> None:
+        """One more connection. Without any, nobody waits for it in vain."""
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                connection = await self._connect()
+        except (OSError, EOFError) as error:  # ssl's errors and the timeout's are OSErrors
+            reason = str(error) or f"no connection within {self._connect_seconds:g} s"
+            if any(connection.is_usable for connection in self._connections):
+                self._paused_until = self.time() + PAUSE_AFTER_FAILURE_SECONDS
+            else:
+                self._refuse_waiting(reason)
+        else:
+            self._connections.append(connection)
+        finally:
+            self._opening = None
+        self._fill()
+
+    async def _connect(self) -> Connection:
+        """Raises OSError."""
+        addresses = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        connected = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS)
+        # the kernel drops a connection whose peer acknowledges nothing for so long
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._timeout_seconds * 1000))
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport, connection = await self._loop.create_connection(
+            self._make_connection, sock=connected, ssl=self._tls, server_hostname=self._host
+        )
+        try:
+            await _greet(transport, connection)
+        except BaseException:
+            transport.abort()
+            raise
+        return connection
+
+    def _make_connection(self) -> Connection:
+        return Connection(
+            self._authority,
+            self._pool,
+            timeout_seconds=self._timeout_seconds,
+            ping_seconds=self._connect_seconds,
+            changed=self._note_change,
+        )
+
+    def _note_change(self) -> None:
+        self._connections = [connection for connection in self._connections if not connection.is_over]
+        self._fill()
+
+    def _refuse_waiting(self, reason: str) -> None:
+        while (work := self._take()) is not None:
+            flow, index, _request = work
+            flow.finish(index, Failure(reason, never_left=True))
+
+
+async def _greet(transport: asyncio.BaseTransport, connection: Connection) -> None:
+    """Raises OSError where it turns out to be of no use."""
+    session: ssl.SSLObject = transport.get_extra_info("ssl_object")
+    if session.selected_alpn_protocol() != "h2":
+        raise ConnectionError("the server does not speak HTTP/2")
+    await connection.ready
+    if not connection.is_usable:
+        raise ConnectionError("the server takes no requests")
