@@ -3,8 +3,6 @@ and object storage.
 """
 
 import json
-import secrets
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -20,6 +18,7 @@ from shared.cli.connection import read_connection
 from shared.cli.local_roles import scheduler_role, worker_role
 from shared.cli.system import Plan, System
 from shared.cli.verdict import Verdict, judge
+from tests.directories import new_directory
 from tests.factories import Factory
 from tests.s3_server import Bucket, object_variables, serve_bucket
 
@@ -130,8 +129,7 @@ def installation(bucket: Bucket) -> Iterator[Installation]:
 @contextmanager
 def running_installation(variables: Mapping[str, str]) -> Iterator[Installation]:
     """Two workers, a scheduler, the API and the simulator, without a provider; gone with the block."""
-    directory = Path(tempfile.gettempdir()) / f"tidings-flow-{secrets.token_hex(4)}"
-    system = System(Plan(directory=directory, workers=2, port=0, variables=variables), say=print)
+    system = System(Plan(directory=new_directory(), workers=2, port=0, variables=variables), say=print)
     with system:
         yield Installation(system, Factory(system.settings, project_id="flow"))
     system.directory.remove()

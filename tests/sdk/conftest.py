@@ -1,7 +1,5 @@
 """One installation of real processes for all tours, and a project in it for each."""
 
-import secrets
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 
 from shared.cli.system import Plan, System
 from tests.conftest import UNSAFE_BUT_QUICK
+from tests.directories import new_directory
 from tests.factories import Factory
 from tests.flow.conftest import Installation
 from tests.sdk.sdk import Sdk
@@ -17,8 +16,7 @@ from tests.sdk.tour import Tour
 
 @pytest.fixture(scope="session")
 def system() -> Iterator[System]:
-    directory = Path(tempfile.gettempdir()) / f"tidings-sdk-{secrets.token_hex(4)}"
-    plan = Plan(directory=directory, workers=1, port=0, postgres_settings=UNSAFE_BUT_QUICK)
+    plan = Plan(directory=new_directory(), workers=1, port=0, postgres_settings=UNSAFE_BUT_QUICK)
     system = System(plan, say=print)
     with system:
         yield system

@@ -3,11 +3,9 @@
 import http.client
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ import pytest
 from deploy.embedded import DataDirectory
 from shared.cli.connection import Connection
 from shared.cli.first_message import with_sdk
+from tests.directories import new_directory
 from tests.integration.cli.conftest import Tidings
 from tests.processes import descendants, is_alive, wait_until
 
@@ -28,7 +27,7 @@ Answer = dict[str, str]
 
 @pytest.fixture
 def path() -> Iterator[Path]:
-    path = Path(tempfile.gettempdir()) / f"tidings-tests-{secrets.token_hex(4)}"
+    path = new_directory()
     yield path
     with DataDirectory(path) as directory:
         directory.remove()
