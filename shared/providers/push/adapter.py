@@ -24,7 +24,7 @@ class PushAdapter(ABC, Generic[Message]):
     channel: ClassVar[Channel] = Channel.PUSH
     largest_batch: ClassVar[int] = 5_000
     batch_size: ClassVar[int] = 2_000
-    in_flight_limit: ClassVar[int] = 1_000
+    in_flight_limit: ClassVar[int] = 2_500  # 1,000 on their way, the others where commits are written
     unknown_rule: ClassVar[UnknownRule] = UnknownRule.RESEND
     has_receipts: ClassVar[bool] = False
 

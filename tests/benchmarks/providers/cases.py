@@ -17,7 +17,7 @@ LATENCIES_MS = (0, 50)
 InFlight = tuple[int, int]
 """Recipients of one process at each of the latencies."""
 
-SMTP_CONNECTIONS: InFlight = (50, 250)
+SMTP_CONNECTIONS: InFlight = (50, 1_000)
 """Of our worker processes and of each library's alike: a mail holds its connection for as long as it takes."""
 
 
