@@ -13,58 +13,50 @@ from time import time as unix_time
 from typing import Final, cast
 
 from shared.providers.flow import Flow
+from shared.providers.http2_frames import (
+    ACK,
+    BLOCK_LIMIT_BYTES,
+    CANCEL,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FIRST_WINDOW,
+    FRAME_LIMIT_BYTES,
+    GOAWAY,
+    HEAD,
+    HEAD_BYTES,
+    HEADER_TABLE_SIZE,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    LARGEST_WINDOW,
+    LAST_STREAM,
+    MAX_CONCURRENT_STREAMS,
+    MAX_FRAME_SIZE,
+    NO_ERROR,
+    NUMBER,
+    OUR_WINDOW,
+    PADDED,
+    PAIR,
+    PING,
+    PREFACE,
+    PRIORITY,
+    PUSH_PROMISE,
+    REFUSED_STREAM,
+    RST_STREAM,
+    SETTING,
+    SETTINGS,
+    SETTINGS_ACK,
+    WINDOW_UPDATE,
+    BrokenRules,
+)
 from shared.providers.http2_headers import NO_TABLE, BlockWriter, MalformedBlock, read_fields, read_status
 from shared.providers.transport import BODY_LIMIT_BYTES, Failure, Pool, Reply, Request
 
 REST_SECONDS: Final = 1.0
 """A kept connection that rested so long may be gone without our knowing; in a careful pool one request asks first."""
 
-HEAD: Final = struct.Struct(">IBI")  # of a frame: length (24 bits) and type (8), flags, stream
-HEAD_BYTES: Final = HEAD.size
-NUMBER: Final = struct.Struct(">I")
-PAIR: Final = struct.Struct(">II")
-SETTING: Final = struct.Struct(">HI")
-
-FRAME_LIMIT_BYTES: Final = 16_384  # of those we take; nobody may send larger ones unless told so
-BLOCK_LIMIT_BYTES: Final = 64 * 1024
-LARGEST_WINDOW: Final = 2**31 - 1
-LAST_STREAM: Final = 2**31 - 1
-FIRST_WINDOW: Final = 65_535  # octets of bodies under way, on a connection and on each stream, until told otherwise
-OUR_WINDOW: Final = 16 * 1024 * 1024
-STREAM_WINDOW: Final = 2 * BODY_LIMIT_BYTES  # a longer answer is cut before it needs more
-
-
-# Types of frames. Plain numbers: enumerations would cost more than the frames they name.
-DATA, HEADERS, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 8, 9
-
-# Flags of frames.
-END_STREAM, ACK, END_HEADERS, PADDED, PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
-
-# Settings.
-HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 1, 2, 3, 4, 5
-
-# Why a stream ends.
-NO_ERROR, REFUSED_STREAM, CANCEL = 0, 7, 8
-
-
-PREFACE: Final = b"".join(
-    (
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        HEAD.pack(3 * SETTING.size << 8 | SETTINGS, 0, 0),
-        SETTING.pack(HEADER_TABLE_SIZE, 0),
-        SETTING.pack(ENABLE_PUSH, 0),
-        SETTING.pack(INITIAL_WINDOW_SIZE, STREAM_WINDOW),
-        HEAD.pack(NUMBER.size << 8 | WINDOW_UPDATE, 0, 0),
-        NUMBER.pack(OUR_WINDOW - FIRST_WINDOW),
-    )
-)
-SETTINGS_ACK: Final = HEAD.pack(SETTINGS, ACK, 0)
-
 Exchange = Flow[Request, Reply | Failure]
-
-
-class BrokenRules(Exception):  # it states what happened, as our errors do
-    """The server said something that HTTP/2 does not allow: the connection ends."""
 
 
 class Stream:
@@ -213,11 +205,15 @@ class Connection(asyncio.Protocol):
             self._read(self._received + data if self._received else data)
         except BrokenRules as error:
             self.close(f"the server broke the rules of HTTP/2: {error}")
+            self._changed()
         else:
             self._credit()
-            self.flush()
-            if not self.is_usable and not self._streams:
-                self._transport.close()
+            self._finish_turn()
+
+    def _finish_turn(self) -> None:
+        self.flush()
+        if not self.is_usable and not self._streams:
+            self._transport.close()
         self._changed()
 
     # What the server says
@@ -479,8 +475,7 @@ class Connection(asyncio.Protocol):
             if self._heard_at < stream.deadline - self._timeout_seconds:
                 self._ask_whether_it_lives()
         self._expiry = self._loop.call_at(self._first_deadline(), self._expire) if self._streams else None
-        self.flush()
-        self._changed()
+        self._finish_turn()
 
     def _first_deadline(self) -> float:
         return next(iter(self._streams.values())).deadline
