@@ -7,6 +7,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -39,10 +40,16 @@ class Http2Transport:
         self.timeout_seconds = timeout_seconds
         self._connect_timeout_seconds = connect_timeout_seconds
         self._connections = connections
-        self._tls = tls_context(ca_file)
-        self._tls.set_alpn_protocols(["h2"])
+        self._ca_file = ca_file
         self._lines: dict[tuple[str, Pool], Line] = {}  # providers behind one origin keep their own connections
         self._is_closed = False
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Made when a connection is wanted: reading the system's authorities takes 15 ms."""
+        context = tls_context(self._ca_file)
+        context.set_alpn_protocols(["h2"])
+        return context
 
     async def exchange(
         self,
