@@ -15,6 +15,9 @@ ifndef SEED
 SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 endif
 
+# where it is set, every process compiles the tests again: 3 s of CPU each
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test sdk check fuzz format bench clean lock providers
 
