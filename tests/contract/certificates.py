@@ -25,10 +25,10 @@ class Certificates:
         return context
 
 
-def make_certificates(directory: Path) -> Certificates:
+def make_certificates(directory: Path, authority_name: str = "Tidings test CA") -> Certificates:
     """Valid for an hour, for `localhost` and 127.0.0.1."""
     authority_key = ec.generate_private_key(ec.SECP256R1())
-    authority = _sign("Tidings test CA", authority_key.public_key(), authority_key, None, [])
+    authority = _sign(authority_name, authority_key.public_key(), authority_key, None, [])
     server_key = ec.generate_private_key(ec.SECP256R1())
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     server = _sign("localhost", server_key.public_key(), authority_key, authority, names)
