@@ -171,7 +171,7 @@ class Line:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 connection = await self._connect()
-        except (OSError, EOFError) as error:  # ssl's errors and the timeout's are OSErrors
+        except Exception as error:  # noqa: BLE001  # whatever it was: nobody may wait for ever
             reason = str(error) or f"no connection within {self._connect_seconds:g} s"
             if any(connection.is_usable for connection in self._connections):
                 self._paused_until = self.time() + PAUSE_AFTER_FAILURE_SECONDS

@@ -299,7 +299,7 @@ class AdapterContract:
         for request in requests[:9]:
             wire.fail(request.identifier, Fault.SILENCE)
         abandoned = asyncio.create_task(wire.send(requests[:9]))
-        await wire.arrived.wait()
+        await asyncio.wait_for(wire.arrived.wait(), 10)
 
         abandoned.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -311,7 +311,7 @@ class AdapterContract:
         requests = wire.requests(1)
         wire.fail(requests[0].identifier, Fault.SILENCE)
         sending = asyncio.create_task(wire.send(requests))
-        await wire.arrived.wait()
+        await asyncio.wait_for(wire.arrived.wait(), 10)
 
         await wire.close_adapter()
 
