@@ -163,8 +163,11 @@ class Line:
     def _may_open(self) -> bool:
         if self._opening is not None or self._is_closed:
             return False
-        usable = sum(connection.is_usable for connection in self._connections)
-        return usable < self._pool.connections and (not usable or self.time() >= self._paused_until)
+        usable = [connection for connection in self._connections if connection.is_usable]
+        if not usable:
+            return True
+        is_worth_it = all(connection.is_proven for connection in usable)  # else there is about to be room
+        return is_worth_it and len(usable) < self._pool.connections and self.time() >= self._paused_until
 
     async def _open(self) -> None:
         """One more connection. Without any, nobody waits for it in vain."""

@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
         self.ready: asyncio.Future[None] = self._loop.create_future()  # the server's first word has come
         self.is_usable = True  # False: takes no more requests; those under way may still be answered
         self.is_over = False
-        self._is_proven = not pool.is_careful
+        self.is_proven = not pool.is_careful  # takes more than one request at a time
         self._is_paused = False
         self._streams: dict[int, Stream] = {}  # in the order of their deadlines
         self._next_id = 1
@@ -137,8 +137,8 @@ class Connection(asyncio.Protocol):
         if not self.is_usable or self._is_paused or self._unsent or self._transport.is_closing():
             return 0
         if not self._streams and self._pool.is_careful and self._loop.time() > self._resting_since + REST_SECONDS:
-            self._is_proven = False
-        return (self._most_streams if self._is_proven else 1) - len(self._streams)
+            self.is_proven = False
+        return (self._most_streams if self.is_proven else 1) - len(self._streams)
 
     def send(self, flow: Exchange, index: int, request: Request) -> None:
         """Take a request on; it leaves with the next flush()."""
@@ -344,7 +344,7 @@ class Connection(asyncio.Protocol):
         else:
             self._remove(stream_id)
         if stream.status:
-            self._is_proven = True
+            self.is_proven = True
             self._answer(stream, stream.reply())
         else:
             self._answer(stream, Failure("the server ended the stream without an answer", never_left=False))

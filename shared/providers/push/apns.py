@@ -78,8 +78,8 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
 }
 
 # "Establishing a connection to APNs", read 2026-11: one stream until a push with a provider token was taken, then as
-# many as the server says; 1,000 were seen.
-POOL: Final = Pool(connections=1, streams=1_000, is_careful=True, is_http2=True)
+# many as the server says; 1,000 were seen. Several connections are allowed, for throughput.
+POOL: Final = Pool(connections=2, streams=1_000, is_careful=True, is_http2=True)
 
 DEVICE_TOKEN: Final = re.compile(r"[0-9A-Fa-f]{1,200}")  # 64 digits today; Apple wants nobody to rely on it
 NO_TOKEN: Final = Refused("the address is no device token of APNs: those are hexadecimal")
