@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import pycurl
 
-from shared.providers.flow import Flow, Turns
+from shared.providers.flow import Turns
+from shared.providers.line_transport import Exchange
 from shared.providers.transport import Failure, Pool, Reply, Request
 
 EXPECT_NOTHING: Final = ("expect:", "user-agent: tidings")
@@ -23,7 +24,6 @@ STREAM_ENDS: Final = frozenset({pycurl.E_OPERATION_TIMEDOUT, E_HTTP2_STREAM})
 """Failures of a request alone, which say nothing about its connection."""
 
 Options = list[tuple[int, object]]
-Exchange = Flow[Request, Reply | Failure]
 
 
 class Slot:
@@ -94,7 +94,7 @@ class Slot:
         return bool(self.curl.getinfo(pycurl.REQUEST_SIZE))
 
 
-class Line:
+class CurlLine:
     """The connections to one origin, and the requests waiting for room on them."""
 
     def __init__(self, origin: str, pool: Pool, options: Options) -> None:

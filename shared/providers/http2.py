@@ -1,21 +1,20 @@
 """Transport on connections of our own: HTTP/2 over TLS, for providers that take one recipient a request.
 
-libcurl costs some 50 µs of CPU a request, these connections a fifth of that: deploy/decisions has the numbers.
+They cost a quarter to a fifth of libcurl's CPU a request: deploy/decisions has the numbers.
 """
 
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from aiohappyeyeballs import start_connection
 
 from shared.providers.flow import Turns
-from shared.providers.http2_connection import Connection, Exchange
+from shared.providers.http2_connection import Connection
+from shared.providers.line_transport import Exchange, Line, LineTransport
 from shared.providers.transport import Failure, Pool, Reply, Request
 from shared.providers.trust import tls_context
 
@@ -25,71 +24,27 @@ PAUSE_AFTER_FAILURE_SECONDS: Final = 1.0
 NEXT_ADDRESS_SECONDS: Final = 0.25  # RFC 8305, section 5
 
 
-class Http2Transport:
-    """Connections for each origin and pool. Belongs to the event loop it is first used in. Origins are https."""
-
-    def __init__(
-        self,
-        *,
-        timeout_seconds: float,
-        connect_timeout_seconds: float = 3.0,
-        ca_file: Path | None = None,
-        connections: int = 100,
-    ) -> None:
-        """`connections`: the most to one origin, whatever its pool asks for."""
-        self.timeout_seconds = timeout_seconds
-        self._connect_timeout_seconds = connect_timeout_seconds
-        self._connections = connections
-        self._ca_file = ca_file
-        self._lines: dict[tuple[str, Pool], Line] = {}  # providers behind one origin keep their own connections
-        self._is_closed = False
+class Http2Transport(LineTransport):
+    """Connections of our own for each line. Origins are https."""
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         """Made when a connection is wanted: reading the system's authorities takes 15 ms."""
-        context = tls_context(self._ca_file)
+        context = tls_context(self.ca_file)
         context.set_alpn_protocols(["h2"])
         return context
 
-    async def exchange(
-        self,
-        origin: str,
-        requests: Iterator[tuple[int, Request]],
-        *,
-        pool: Pool | None = None,
-        leave_by: float | None = None,
-    ) -> AsyncGenerator[list[tuple[int, Reply | Failure]], None]:
-        if self._is_closed:
-            raise RuntimeError("The transport is closed.")
-        key = (origin, pool or Pool())
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = self._open_line(*key)
-        flow = Exchange(requests, leave_by=line.time() + self.timeout_seconds if leave_by is None else leave_by)
-        line.admit(flow)
-        try:
-            async for batch in flow.batches():
-                yield batch
-        finally:
-            line.drop(flow)
-
-    async def aclose(self) -> None:
-        self._is_closed = True
-        for line in self._lines.values():
-            line.close()
-        self._lines.clear()
-
-    def _open_line(self, origin: str, pool: Pool) -> "Line":
-        return Line(
+    def open_line(self, origin: str, pool: Pool) -> Line:
+        return Http2Line(
             origin,
-            pool._replace(connections=min(pool.connections, self._connections)),
+            pool,
             self._tls,
             timeout_seconds=self.timeout_seconds,
-            connect_seconds=self._connect_timeout_seconds,
+            connect_seconds=self.connect_timeout_seconds,
         )
 
 
-class Line:
+class Http2Line:
     """The connections to one origin, and the requests waiting for room on them."""
 
     def __init__(

@@ -12,7 +12,6 @@ from itertools import takewhile
 from time import time as unix_time
 from typing import Final, cast
 
-from shared.providers.flow import Flow
 from shared.providers.http2_frames import (
     ACK,
     BLOCK_LIMIT_BYTES,
@@ -51,12 +50,11 @@ from shared.providers.http2_frames import (
     BrokenRules,
 )
 from shared.providers.http2_headers import NO_TABLE, BlockWriter, MalformedBlock, read_fields, read_status
+from shared.providers.line_transport import Exchange
 from shared.providers.transport import BODY_LIMIT_BYTES, Failure, Pool, Reply, Request
 
 REST_SECONDS: Final = 1.0
 """A kept connection that rested so long may be gone without our knowing; in a careful pool one request asks first."""
-
-Exchange = Flow[Request, Reply | Failure]
 
 
 class Stream:
