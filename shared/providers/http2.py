@@ -6,6 +6,7 @@ They cost a quarter to a fifth of libcurl's CPU a request: deploy/decisions has 
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from functools import cached_property
 from typing import Final
 from urllib.parse import urlsplit
@@ -38,7 +39,7 @@ class Http2Transport(LineTransport):
         return Http2Line(
             origin,
             pool,
-            self._tls,
+            lambda: self._tls,
             timeout_seconds=self.timeout_seconds,
             connect_seconds=self.connect_timeout_seconds,
         )
@@ -48,8 +49,15 @@ class Http2Line:
     """The connections to one origin, and the requests waiting for room on them."""
 
     def __init__(
-        self, origin: str, pool: Pool, tls: ssl.SSLContext, *, timeout_seconds: float, connect_seconds: float
+        self,
+        origin: str,
+        pool: Pool,
+        tls: Callable[[], ssl.SSLContext],
+        *,
+        timeout_seconds: float,
+        connect_seconds: float,
     ) -> None:
+        """`tls` may fail: then connections do, and no request has left."""
         place = urlsplit(origin)
         self._authority, self._host, self._port = place.netloc, place.hostname or "", place.port or 443
         self._pool = pool
@@ -142,14 +150,15 @@ class Http2Line:
         self._fill()
 
     async def _connect(self) -> Connection:
-        """Raises OSError."""
+        """Raises OSError, and what making the TLS context raises."""
+        tls = self._tls()
         addresses = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         connected = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS)
         # the kernel drops a connection whose peer acknowledges nothing for so long
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._timeout_seconds * 1000))
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport, connection = await self._loop.create_connection(
-            self._make_connection, sock=connected, ssl=self._tls, server_hostname=self._host
+            self._make_connection, sock=connected, ssl=tls, server_hostname=self._host
         )
         try:
             await _greet(transport, connection)

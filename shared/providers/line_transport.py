@@ -43,9 +43,7 @@ class LineTransport(ABC):
         self.timeout_seconds = timeout_seconds
         self.connect_timeout_seconds = connect_timeout_seconds
         self.ca_file = ca_file
-        self.bundle = (
-            combined_bundle(ca_file) if ca_file else None
-        )  # now: if it is missing, say so early
+        self.bundle = combined_bundle(ca_file) if ca_file else None  # now: if it is missing, say so early
         self._connections = connections
         self._lines: dict[tuple[str, Pool], Line] = {}  # providers behind one origin keep their own connections
         self._is_closed = False

@@ -6,6 +6,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import hpack
 import pytest
@@ -303,6 +304,19 @@ async def test_who_does_not_speak_http2_is_told_so(certificates: Certificates, t
         (failure,) = await exchange(transport, origin, b"x")
 
     assert failure == Failure("the server does not speak HTTP/2", never_left=True)
+
+
+async def test_authorities_that_cannot_be_read_let_nothing_leave(tls: ssl.SSLContext, tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("no certificate")
+    transport = Http2Transport(timeout_seconds=5, ca_file=ca_file)
+
+    async with serving(tls, answer_all) as server:
+        (failure,) = await exchange(transport, server.origin, b"x")
+
+    assert isinstance(failure, Failure)
+    assert failure.never_left
+    await transport.aclose()
 
 
 async def test_who_says_nothing_is_not_waited_for(tls: ssl.SSLContext, certificates: Certificates) -> None:
