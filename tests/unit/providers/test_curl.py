@@ -12,14 +12,8 @@ import pytest
 from shared.providers.curl import CurlTransport
 from shared.providers.transport import Failure, Reply, Request
 from tests.contract.certificates import Certificates
-from tests.contract.http2_server import Answer, Http2Server, Silence
+from tests.contract.http2_server import Http2Server, Silence
 from tests.unit.providers.exchanges import drain, exchange, posts
-
-
-@pytest.fixture
-async def server(certificates: Certificates) -> AsyncIterator[Http2Server]:
-    async with Http2Server(lambda _: Answer(), certificates.server_context("h2")) as server:
-        yield server
 
 
 @pytest.fixture

@@ -31,12 +31,6 @@ from tests.contract.suite import closed_port
 from tests.unit.providers.exchanges import drain, exchange, posts
 
 
-@pytest.fixture
-async def server(certificates: Certificates) -> AsyncIterator[Http2Server]:
-    async with Http2Server(lambda _: Answer(), certificates.server_context("h2")) as server:
-        yield server
-
-
 class Make(Protocol):
     def __call__(self, *, seconds: float = 5, connections: int = 2, ca_file: Path | None = ...) -> Transport:
         """A transport that trusts the server unless told otherwise."""
@@ -121,7 +115,6 @@ async def test_a_certificate_of_unknown_authority(server: Http2Server, make: Mak
     assert answer.never_left
     assert "certificate" in answer.reason
     assert server.received == []
-    await transport.aclose()
 
 
 async def test_a_long_body_is_cut(server: Http2Server, transport: Transport) -> None:
@@ -218,66 +211,49 @@ async def test_requests_are_pulled_when_there_is_room(server: Http2Server, make:
     assert await large == 250
     assert pulled[100:104] == [b"large", b"small", b"large", b"small"]
     assert server.connections == 1
-    await transport.aclose()
 
 
 CAREFUL = Pool(connections=1, streams=50, is_careful=True)
 
 
-async def test_a_careful_pool_asks_with_one_request_first(server: Http2Server, make: Make) -> None:
-    transport = make()
+async def check_that_one_asks_first(server: Http2Server, transport: Transport) -> None:
+    """Of twenty requests one arrives, and the others when it was answered."""
     released = asyncio.Event()
     server.script = lambda _: Held(Answer(), released)
+    before = len(server.received)
 
     sending = asyncio.create_task(drain(transport, server.origin, posts(*[b""] * 20), CAREFUL))
-    await server.arrival(1)
-    await asyncio.sleep(0.05)  # others would have arrived meanwhile
-    assert len(server.received) == 1
-
-    released.set()
-    assert await sending == 20
-    await transport.aclose()
-
-
-async def test_a_lost_connection_makes_a_careful_pool_ask_again(server: Http2Server, make: Make) -> None:
-    """Also while requests of the lost one are still to be answered: their answers say nothing about the next."""
-    transport = make()
-    released = asyncio.Event()
-    acts: dict[bytes, Act] = {b"goaway": GoAway(), b"held": Held(Answer(), released)}
-    server.script = lambda request: acts.get(request.body, Answer())
-    await drain(transport, server.origin, posts(b"first"), CAREFUL)
-
-    await drain(transport, server.origin, posts(b"", b"goaway", b""), CAREFUL)
-    before = len(server.received)
-    sending = asyncio.create_task(drain(transport, server.origin, posts(*[b"held"] * 20), CAREFUL))
     await server.arrival(before + 1)
     await asyncio.sleep(0.05)  # others would have arrived meanwhile
     assert len(server.received) == before + 1
 
     released.set()
     assert await sending == 20
+
+
+async def test_a_careful_pool_asks_with_one_request_first(server: Http2Server, transport: Transport) -> None:
+    await check_that_one_asks_first(server, transport)
+
+
+async def test_a_lost_connection_makes_a_careful_pool_ask_again(server: Http2Server, transport: Transport) -> None:
+    """Also while requests of the lost one are still to be answered: their answers say nothing about the next."""
+    server.script = lambda request: GoAway() if request.body == b"goaway" else Answer()
+    await drain(transport, server.origin, posts(b"first"), CAREFUL)
+    await drain(transport, server.origin, posts(b"", b"goaway", b""), CAREFUL)
+
+    await check_that_one_asks_first(server, transport)
+
     assert server.connections == 2
-    await transport.aclose()
 
 
 async def test_a_rest_makes_a_careful_pool_ask_again(
-    server: Http2Server, make: Make, monkeypatch: pytest.MonkeyPatch
+    server: Http2Server, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transport = make()
-    released = asyncio.Event()
     await drain(transport, server.origin, posts(b"first"), CAREFUL)
     monkeypatch.setattr(curl_line, "REST_SECONDS", 0.0)
     monkeypatch.setattr(http2_connection, "REST_SECONDS", 0.0)
-    server.script = lambda _: Held(Answer(), released)
 
-    sending = asyncio.create_task(drain(transport, server.origin, posts(*[b""] * 20), CAREFUL))
-    await server.arrival(2)
-    await asyncio.sleep(0.05)  # others would have arrived meanwhile
-    assert len(server.received) == 2
-
-    released.set()
-    assert await sending == 20
-    await transport.aclose()
+    await check_that_one_asks_first(server, transport)
 
 
 async def test_a_stuck_request_does_not_make_a_careful_pool_wait(server: Http2Server, make: Make) -> None:
@@ -292,7 +268,6 @@ async def test_a_stuck_request_does_not_make_a_careful_pool_wait(server: Http2Se
 
     released.set()
     assert await sending == 20
-    await transport.aclose()
 
 
 async def test_connections_are_not_shared_between_bindings(server: Http2Server, make: Make) -> None:
@@ -302,7 +277,6 @@ async def test_connections_are_not_shared_between_bindings(server: Http2Server, 
         await drain(transport, server.origin, posts(b""), CAREFUL._replace(bound_to=word))
 
     assert [request.connection for request in server.received] == [0, 1, 0]
-    await transport.aclose()
 
 
 async def test_an_abandoned_exchange_leaves_its_place_to_others(server: Http2Server, make: Make) -> None:
@@ -316,7 +290,6 @@ async def test_an_abandoned_exchange_leaves_its_place_to_others(server: Http2Ser
 
     assert isinstance(reply, Reply)
     assert server.connections == 1
-    await transport.aclose()
 
 
 async def test_closing_answers_what_is_in_flight(server: Http2Server, make: Make) -> None:
