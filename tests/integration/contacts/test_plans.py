@@ -20,9 +20,6 @@ STEPS_PER_ROW = 20
 def factory(settings: Settings) -> Factory:
     """A project that has just grown: nothing was analyzed yet."""
     factory = Factory(settings)
-    with factory.connect() as connection:
-        connection.execute("ALTER TABLE targets SET (autovacuum_enabled = off)")
-        connection.execute("ALTER TABLE users SET (autovacuum_enabled = off)")
     factory.audience(PROJECT, channel="email")
     return factory
 
