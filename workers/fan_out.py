@@ -121,7 +121,8 @@ class Planner:
         pages: list[PlannedPage] = []
         without_provider: list[int] = []
         for fan_out in due:
-            planned = recipients[fan_out.run]
+            walked = recipients[fan_out.run]
+            planned = [recipient for recipient in walked if not recipient.is_gone]
             usable = _usable_providers(providers, fan_out)
             if planned and not usable:
                 without_provider.append(fan_out.run)
@@ -131,10 +132,10 @@ class Planner:
             pages.append(
                 PlannedPage(
                     run=fan_out.run,
-                    cursor=planned[-1].target_seq if planned else 0,
+                    cursor=walked[-1].target_seq if walked else 0,
                     planned=len(planned),
                     batches=len(cut),
-                    is_last=len(planned) < self._page_size,
+                    is_last=len(walked) < self._page_size,
                 )
             )
             metrics.RECIPIENTS_PLANNED.labels(fan_out.channel, fan_out.lane).inc(len(planned))

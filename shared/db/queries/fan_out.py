@@ -76,9 +76,10 @@ RETURNING fan_outs.run, fan_outs.bound, fan_outs.topic_seqs, fan_outs.listed_seq
 """
 
 # One keyset read per source, each bounded by the page, then distinct, ordered and cut: O(page x sources), whatever the
-# size of the project. Measured plans: tests/integration/pipeline/test_plans.py.
+# size of the project. Measured plans: tests/integration/pipeline/test_plans.py. A listed target that was deleted since
+# the start still counts as a row of the page, for a page that is not full is taken for the last.
 _PAGE = """
-SELECT page.run, page.target_seq, targets.provider_id
+SELECT page.run, page.target_seq, targets.provider_id, targets.seq IS NULL AS is_gone
 FROM unnest(%(runs)s::bigint[]) AS wanted (run)
 JOIN fan_outs ON fan_outs.run = wanted.run
 CROSS JOIN LATERAL (
@@ -102,7 +103,7 @@ CROSS JOIN LATERAL (
     ORDER BY source.target_seq
     LIMIT %(limit)s
 ) AS page
-JOIN targets ON targets.seq = page.target_seq
+LEFT JOIN targets ON targets.seq = page.target_seq
 ORDER BY page.run, page.target_seq
 """
 
@@ -134,6 +135,7 @@ class PlannedRecipient:
     run: int
     target_seq: int
     provider_id: str | None
+    is_gone: bool  # deleted since the fan-out started: not to be planned
 
 
 async def read_recipient_page(

@@ -302,3 +302,18 @@ async def test_what_was_planned_before_the_last_provider_went_is_still_delivered
     await bench.plan()
 
     assert bench.progress(run, "planned, batches_left, errors, finished_at") == (2, 1, [NO_PROVIDER], None)
+
+
+async def test_who_is_deleted_between_two_pages_cuts_nobody_behind_off(bench: Bench) -> None:
+    bench.factory.audience(9, channel="push")
+    bench.factory.subscribe(bench.factory.topic("news"))
+    run = bench.factory.message("m", channel="push", topics=["news"], targets=["person-5"])
+    planner = Planner(bench.engine, bench.settings.model_copy(update={"page_size": 3}))
+
+    await planner.plan_due()
+    bench.do("DELETE FROM targets WHERE id = 'person-5'")
+    while await planner.plan_due() is not None:
+        pass
+
+    assert _planned(bench, run) == [f"person-{n}" for n in (1, 2, 3, 4, 6, 7, 8, 9)]
+    assert bench.progress(run, "planned, planned_at IS NOT NULL") == (8, True)
