@@ -42,22 +42,28 @@ log = structlog.get_logger()
 
 
 class Planner:
-    """Plans due messages page by page."""
+    """Plans due messages page by page: many small ones together and one page of a large one take turns, so that neither
+    waits for the other to run dry.
+    """
 
     def __init__(self, engine: AsyncEngine, settings: Settings) -> None:
         self._engine = engine
         self._page_size = settings.page_size
         self._batch_size = settings.batch_size
+        self._is_bulk_next = False  # somebody waits for a small message: it goes first
 
     async def plan_due(self) -> set[str] | None:
         """One transaction's worth of planning: the queues that got work, to be rung. None: nothing was due."""
+        due: list[DueFanOut] = []
         try:
             async with hot_transaction(self._engine) as connection:
-                due = await lock_due_fan_outs(connection, limit=MESSAGES_AT_ONCE)
-                return await self._plan(connection, self._choose(due)) if due else None
+                due = await self._lock_due(connection)
+                return await self._plan(connection, due) if due else None
         except DATABASE_AWAY:
             raise
         except Exception as error:
+            if not due:
+                raise
             log.exception("planning failed, each message is tried alone", error=type(error).__name__)
             return await self._plan_each(due)
 
@@ -67,7 +73,9 @@ class Planner:
         for fan_out in due:
             try:
                 async with hot_transaction(self._engine) as connection:
-                    locked = await lock_due_fan_outs(connection, limit=1, run=fan_out.run)
+                    locked = await lock_due_fan_outs(
+                        connection, is_bulk=fan_out.lane == Lane.BULK, limit=1, run=fan_out.run
+                    )
                     rung |= await self._plan(connection, locked)
             except DATABASE_AWAY:
                 raise
@@ -81,13 +89,14 @@ class Planner:
                         await postpone_fan_out(connection, fan_out.run, delay_seconds=RETRY_SECONDS)
         return rung
 
-    @staticmethod
-    def _choose(due: list[DueFanOut]) -> list[DueFanOut]:
-        """Many small messages together, or one page of a large one; the other rows are unlocked by the commit."""
-        small = [fan_out for fan_out in due if fan_out.lane != Lane.BULK]
-        if small:
-            return [fan_out for fan_out in small if fan_out.channel == small[0].channel]
-        return due[:1]
+    async def _lock_due(self, connection: HotConnection) -> list[DueFanOut]:
+        """Many small messages of one channel, or a large one; whoever had no turn last time is asked first."""
+        for is_bulk in (self._is_bulk_next, not self._is_bulk_next):
+            limit = 1 if is_bulk else MESSAGES_AT_ONCE
+            if due := await lock_due_fan_outs(connection, is_bulk=is_bulk, limit=limit):
+                self._is_bulk_next = not is_bulk
+                return [fan_out for fan_out in due if fan_out.channel == due[0].channel]
+        return []
 
     async def _plan(self, connection: HotConnection, due: Sequence[DueFanOut]) -> set[str]:
         """All of one channel."""

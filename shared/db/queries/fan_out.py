@@ -25,7 +25,8 @@ class DueFanOut:
     is_deleted: bool
 
 
-# Few columns decide: transactional work first, oldest first.
+# Oldest first. Only rows of the lanes that are asked for are locked, so that a neighbour may plan the others meanwhile;
+# each row that is passed over costs a probe of messages' key.
 _LOCK_DUE = """
 SELECT fan_outs.run, fan_outs.project_seq, fan_outs.message_seq, messages.channel, messages.lane,
     fan_outs.cursor, fan_outs.bound, fan_outs.topic_seqs, fan_outs.listed_seqs, fan_outs.crashes,
@@ -33,13 +34,14 @@ SELECT fan_outs.run, fan_outs.project_seq, fan_outs.message_seq, messages.channe
 FROM (
     SELECT run FROM fan_outs
     WHERE due_at <= now() AND (%(run)s::bigint IS NULL OR run = %(run)s)
+        AND (SELECT lane = 'bulk' FROM messages WHERE messages.seq = fan_outs.message_seq) = %(is_bulk)s
     ORDER BY due_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ) AS due
 JOIN fan_outs USING (run)
 JOIN messages ON messages.seq = fan_outs.message_seq
-ORDER BY messages.lane DESC, fan_outs.due_at
+ORDER BY fan_outs.due_at
 """
 
 # The audience is fixed here: the bound, the topics that exist now, and the listed users' and targets' own targets.
@@ -108,10 +110,15 @@ ORDER BY page.run, page.target_seq
 """
 
 
-async def lock_due_fan_outs(connection: HotConnection, *, limit: int, run: int | None = None) -> list[DueFanOut]:
-    """Due messages nobody else is planning (or just that one); locked until the transaction ends, so no lease."""
+async def lock_due_fan_outs(
+    connection: HotConnection, *, is_bulk: bool, limit: int, run: int | None = None
+) -> list[DueFanOut]:
+    """Due messages of the bulk lane, or of the others, that nobody else is planning (or just that one).
+
+    Locked until the transaction ends, so no lease.
+    """
     async with connection.cursor(row_factory=class_row(DueFanOut)) as cursor:
-        await cursor.execute(_LOCK_DUE, {"limit": limit, "run": run})
+        await cursor.execute(_LOCK_DUE, {"is_bulk": is_bulk, "limit": limit, "run": run})
         return await cursor.fetchall()
 
 

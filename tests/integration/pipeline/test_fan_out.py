@@ -317,3 +317,15 @@ async def test_who_is_deleted_between_two_pages_cuts_nobody_behind_off(bench: Be
 
     assert _planned(bench, run) == [f"person-{n}" for n in (1, 2, 3, 4, 6, 7, 8, 9)]
     assert bench.progress(run, "planned, planned_at IS NOT NULL") == (8, True)
+
+
+async def test_a_campaign_is_planned_on_although_single_messages_never_stop_coming(bench: Bench) -> None:
+    campaign = bench.campaign(5)
+    bench.factory.audience(1, channel="push")
+    planner = Planner(bench.engine, bench.settings.model_copy(update={"page_size": 2}))
+
+    for number in range(6):
+        bench.factory.message(f"m{number}", channel="push", users=["person-1"], lane="transactional")
+        await planner.plan_due()
+
+    assert bench.progress(campaign, "planned, planned_at IS NOT NULL") == (5, True)
