@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import Any
 
 from pydantic_core import from_json
-from sqlalchemy import ColumnElement, SQLColumnExpression, and_, any_, func, literal, not_, or_
+from sqlalchemy import BigInteger, ColumnElement, SQLColumnExpression, and_, any_, func, literal, not_, or_
 
 from api.parameters import refusal
 from api.schemas.lists import ListParameters, UnsearchableListParameters
@@ -196,7 +196,8 @@ def _read_value(value: object, kind: Kind) -> object:
             read = value if isinstance(value, bool) else None
         case Kind.INTEGER:
             is_integer = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-            read = value if is_integer else None
+            # by its own kind: beyond 32 bits a number of the column's would be an error, not a larger one
+            read = literal(value, BigInteger) if is_integer else None
         case Kind.MOMENT:
             read = parse_moment(value) if isinstance(value, str) else None
     if read is None:
