@@ -246,7 +246,7 @@ def _faults_of_body(request: Request) -> Iterator[tuple[int, str]]:
 def _payload_of(request: Request) -> Any:
     try:
         return json.loads(request.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -247,7 +247,7 @@ def _parse(body: bytes) -> Any:
     """The decoded body; None, which is no valid request either, when it is not JSON."""
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -217,7 +217,7 @@ def _page(html: str) -> Reply:
 def _parse(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _Refused(400, f"The body is not JSON: {error}") from error
 
 
@@ -232,6 +232,6 @@ def _number(wishes: Mapping[str, str], name: str, default: int, *, largest: int 
     text = wishes.get(name)
     if text is None:
         return default
-    if not text.isdecimal() or int(text) > largest:
+    if not text.isdecimal() or len(text) > len(str(largest)) or int(text) > largest:
         raise _Refused(400, f"{name} is a number from 0 to {largest}.")
     return int(text)

@@ -1,14 +1,17 @@
 """A recorded mail taken apart for reading. Never fails: whatever was accepted can be shown."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from email import message_from_bytes
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message
-from typing import Any
+from email.parser import BytesParser
+from typing import Any, TypeVar
 
 from shared.simulator.contents import RECORDED_CHARACTERS
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +48,13 @@ def _view_parts(line: Mapping[str, Any]) -> MailView:
 
 def _view_raw(line: Mapping[str, Any]) -> MailView:
     raw = line["raw"].encode(line["encoding"])
-    mail = message_from_bytes(raw)
-    parts = [part for part in mail.walk() if not part.is_multipart()]
-    inline = [part for part in parts if part.get_filename() is None]
+    mail, parts = _taken_apart(raw)
+    inline = [part for part in parts if _filename_of(part) is None]
     return MailView(
         headers=tuple((name, decoded(str(value))) for name, value in mail.items()),
         text=next(_texts(inline, "text/plain"), None),
         html=next(_texts(inline, "text/html"), None),
-        attachments=tuple(_attachment(part) for part in parts if part.get_filename() is not None),
+        attachments=tuple(_attachment(part, name) for part in parts if (name := _filename_of(part)) is not None),
         is_cut=len(raw) < line["size"],
     )
 
@@ -61,25 +63,44 @@ def decoded(header: str) -> str:
     """RFC 2047's encoded words in clear; a header that is not what it claims to be stays as it came."""
     if "=?" not in header:
         return header
+    return _said(lambda: str(make_header(decode_header(header))), otherwise=header)
+
+
+def _taken_apart(raw: bytes) -> tuple[Message, list[Message]]:
+    """The mail and its parts that hold no others; of parts in parts in parts, a thousand deep, its headers alone."""
     try:
-        return str(make_header(decode_header(header)))
-    except (HeaderParseError, LookupError, UnicodeDecodeError):
-        return header
+        mail = BytesParser().parsebytes(raw)
+        return mail, [part for part in mail.walk() if not part.is_multipart()]
+    except RecursionError:
+        return BytesParser().parsebytes(raw, headersonly=True), []
 
 
 def _texts(parts: list[Message], content_type: str) -> Iterator[str]:
     for part in parts:
         if part.get_content_type() == content_type:
-            try:
-                yield _bytes_of(part).decode(part.get_content_charset("utf-8"), "replace")
-            except LookupError:  # no such charset
-                yield _bytes_of(part).decode("latin-1")
+            yield _said(lambda: _text_of(part), otherwise=_bytes_of(part).decode("latin-1"))  # noqa: B023  # at once
 
 
-def _attachment(part: Message) -> Attachment:
-    return Attachment(decoded(part.get_filename() or ""), part.get_content_type(), len(_bytes_of(part)))
+def _text_of(part: Message) -> str:
+    return _bytes_of(part).decode(part.get_content_charset("utf-8"), "replace")
+
+
+def _filename_of(part: Message) -> str | None:
+    return _said(lambda: part.get_filename(None), otherwise="")
+
+
+def _attachment(part: Message, name: str) -> Attachment:
+    return Attachment(decoded(name), part.get_content_type(), len(_bytes_of(part)))
 
 
 def _bytes_of(part: Message) -> bytes:
-    content = part.get_payload(decode=True)
+    content: object = _said(lambda: part.get_payload(decode=True), otherwise=None)
     return content if isinstance(content, bytes) else b""
+
+
+def _said(ask: Callable[[], T], *, otherwise: U) -> T | U:
+    """What the email package makes of a header, or `otherwise`: it raises all of these over one that is odd enough."""
+    try:
+        return ask()
+    except (MessageError, LookupError, TypeError, ValueError):
+        return otherwise

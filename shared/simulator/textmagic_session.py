@@ -23,7 +23,7 @@ def fields_of(request: Request) -> dict[str, str]:
     if request.header(b"content-type").startswith("application/json"):
         try:
             document = json.loads(request.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         return {name: str(value) for name, value in document.items()} if isinstance(document, dict) else {}
     return dict(parse_qsl(request.body.decode("utf-8", "replace")))

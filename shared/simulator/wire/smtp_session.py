@@ -16,6 +16,7 @@ LONGEST_TEXT_LINE = 998
 
 _ADDRESS = re.compile(r"(?=.{3,254}\Z)[^@]{1,64}@[^@\s]+|[Pp]ostmaster")
 _PATH = re.compile(r"<(?:@[^:>]*:)?([^<>\s]*)>(?: +(.*))?")
+_SIZE = re.compile(r"\d{1,20}", re.ASCII)  # RFC 1870
 _MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "SMTPUTF8", "AUTH", "RET", "ENVID"})
 _RCPT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
 _BARE_COMMANDS = frozenset({"DATA", "RSET", "QUIT", "STARTTLS"})
@@ -205,7 +206,9 @@ class SmtpSession:
     def _begin_mail(self, sender: str, parameters: dict[str, str]) -> None:
         size = parameters.get("SIZE", "")
         self._allows_utf8 = "SMTPUTF8" in parameters
-        if size.isdecimal() and int(size) > self._mailroom.terms.largest_mail_bytes:
+        if size and not _SIZE.fullmatch(size):
+            self._malformed(501, "5.5.4", "SIZE has 1 to 20 digits")
+        elif size and int(size) > self._mailroom.terms.largest_mail_bytes:
             self._say(552, "5.3.4", "The mail is too large")
         elif not sender.isascii() and not self._allows_utf8:
             self._malformed(553, "5.6.7", "This address needs SMTPUTF8")

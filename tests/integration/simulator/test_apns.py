@@ -166,6 +166,7 @@ async def test_copies_are_counted_by_what_the_device_shows(simulator: Simulator)
         ({"authorization": None}, 403, "MissingProviderToken"),
         ({"authorization": "bearer a.b.c"}, 403, "InvalidProviderToken"),
         ({"body": b""}, 400, "PayloadEmpty"),
+        ({"body": b"[" * 4_000}, 400, "PayloadEmpty"),
         ({"body": json.dumps({"aps": {}, "x": "y" * 4096}).encode()}, 413, "PayloadTooLarge"),
         # the first fault in Apple's order is told
         ({"apns_id": "7", "apns_topic": None}, 400, "BadMessageId"),

@@ -265,7 +265,9 @@ async def test_a_malformed_message_is_refused_by_field(
     assert list(simulator.record.entries()) == []
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b'{"message": null}', b'{"massage": {"token": "a"}}'])
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b"\xff", b'{"message": null}', b'{"massage": {"token": "a"}}', b"[" * 100_000]
+)
 async def test_a_body_that_is_no_request_is_refused(fcm: FcmClient, body: bytes) -> None:
     answer = await asyncio.to_thread(fcm.send, None, body=body)
 

@@ -111,6 +111,12 @@ async def test_a_captured_mail_is_shown_taken_apart(simulator: Simulator, inbox:
         b'Subject: =?utf-8?b?!!!?=\r\nFrom: "\x00<>\r\n\r\n\xff\xfe\r\n',
         b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n!not base64\r\n",
         b"Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ninner text\r\n",
+        "Subject: =?é?q?x?=\r\n\r\nx\r\n".encode(),
+        b"Subject: =?undefined?q?x?=\r\n\r\nx\r\n",
+        b"Subject: =?us\x00ascii?q?x?=\r\n\r\nx\r\n",
+        b"Content-Type: text/plain; charset*0*=us%00ascii''\r\n\r\nx\r\n",
+        b'Content-Disposition: attachment; filename*="a\'b"; filename*0=c\r\n\r\nx\r\n',
+        b"Content-Type: message/rfc822\r\n\r\n" * 1_500,
     ],
 )
 async def test_any_mail_can_be_shown(simulator: Simulator, inbox: Ask, content: bytes) -> None:
@@ -173,6 +179,7 @@ async def test_a_service_account_is_issued_for_a_project(simulator: Simulator, f
         ("GET", "/captured/999999999", 404, "999999999"),
         ("GET", "/captured?limit=many", 400, "limit"),
         ("GET", "/captured?limit=100000", 400, "limit"),
+        ("GET", f"/captured?limit={'9' * 5_000}", 400, "limit"),
         ("GET", "/captured?colour=red", 400, "colour"),
         ("PUT", "/faults", 400, "not JSON"),
         ("GET", "/service-account?project=Not%20one", 400, "'Not one'"),
@@ -185,6 +192,12 @@ async def test_errors_are_json_with_a_clear_text(
 
     assert (answer.status, answer.json["error"]["code"]) == (status, status)
     assert complaint in answer.json["error"]["message"]
+
+
+async def test_faults_nested_too_deep_are_an_error_too(inbox: Ask) -> None:
+    answer = await inbox("PUT", "/faults", b"[" * 100_000)
+
+    assert (answer.status, answer.json["error"]["code"]) == (400, 400)
 
 
 # the page

@@ -393,6 +393,8 @@ async def test_starttls_can_be_missing_or_broken(simulator: Simulator) -> None:
         ([b"EHLO c", b"MAIL FROM: <a@x.example>"], 501),
         ([b"EHLO c", b"MAIL FROM:a@x.example"], 501),
         ([b"EHLO c", b"MAIL FROM:<a@x.example> COLOUR=red"], 555),
+        ([b"EHLO c", b"MAIL FROM:<a@x.example> SIZE=large"], 501),
+        ([b"EHLO c", b"MAIL FROM:<a@x.example> SIZE=" + b"9" * 5_000], 501),
         ([b"EHLO c", b"MAIL FROM:<a@x.example>", b"RCPT TO:<nobody>"], 501),
         ([b"EHLO c", b"MAIL FROM:<a@x.example>", b"RCPT TO:<>"], 501),
         ([b"EHLO c", b"MAIL FROM:<a@x.example>", "RCPT TO:<ü@x.example>".encode()], 553),

@@ -67,6 +67,8 @@ async def test_json_will_do(simulator: Simulator) -> None:
     body = json.dumps({"phones": PHONES[0], "text": "x", "referenceId": 17}).encode()
     answer = await ask(simulator, "POST", "/messages", body, content_type="application/json")
     assert answer.status == 201
+    deep = await ask(simulator, "POST", "/messages", b"[" * 100_000, content_type="application/json")
+    assert deep.status == 400
 
 
 @pytest.mark.parametrize(
