@@ -110,7 +110,9 @@ async def test_asks_step_by_step_where_the_server_does_not_pipeline(
 
 @pytest.mark.hurried
 @pytest.mark.parametrize("phase", [Phase.MAIL, Phase.RCPT, Phase.DATA])
-@pytest.mark.parametrize("act", [Silence(), Hangup(), Raw(b"hello?\r\n")], ids=repr)
+@pytest.mark.parametrize(
+    "act", [Silence(), Hangup(), Raw(b"hello?\r\n"), Raw(b"000 what?\r\n"), Raw(b"25\n")], ids=repr
+)
 async def test_what_was_not_sent_may_be_tried_again(wire: SmtpWire, phase: Phase, act: Act) -> None:
     wire.server.script = also(wire.server.script, lambda command: act if command.verb == phase.name else None)
 

@@ -1,8 +1,10 @@
 """From bytes to replies: lines put together, nonsense and endless replies told apart."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
+CODE: Final = re.compile(rb"[2-5][0-9]{2}")  # RFC 5321 §4.2
 LIMIT_BYTES: Final = 64 * 1024  # of one reply, all its lines together
 
 
@@ -24,7 +26,7 @@ class ReplyReader:
         """The replies now complete, each as its lines. Raises NotSmtp after those that were in order."""
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
-            if not line[:3].isdigit():
+            if not CODE.match(line):
                 raise NotSmtp("the server's reply is not SMTP")
             self._lines.append(line)
             if line[3:4] == b"-":
