@@ -232,6 +232,17 @@ async def test_a_server_without_smtputf8_gets_no_such_address(wire: SmtpWire) ->
     assert isinstance(accepted, Accepted)
 
 
+async def test_a_reply_to_beyond_ascii_asks_the_same_of_the_server(wire: SmtpWire) -> None:
+    content = email("Hello", "Hello\n", replyToEmail="jörg@example.com")
+
+    assert isinstance((await wire.send(wire.requests(1), content))[0], Accepted)
+    assert wire.taken()[0].sender.endswith("SMTPUTF8")
+
+    wire.server.close_connections()
+    wire.server.extensions = ("PIPELINING", "AUTH PLAIN")
+    assert isinstance((await wire.send(wire.requests(1), content))[0], Refused)
+
+
 async def test_attachments_are_not_dropped_in_silence(wire: SmtpWire) -> None:
     content = email("Hello", "see attachment", attachments=[{"bucketId": "b", "fileId": "f"}])
 

@@ -18,7 +18,8 @@ class MailTemplate:
     def __init__(self, content: Content, account: Account) -> None:
         """Raises MailRefused."""
         letter = read_letter(content, account)
-        self.sender = letter.sender
+        needs_utf8 = letter.sender.needs_utf8 or letter.reply_to.needs_utf8  # headers ask the same of the server
+        self.sender = letter.sender._replace(needs_utf8=needs_utf8)
         self._domain = self.sender.text.rpartition("@")[2]
         try:
             headers = _shared_headers(letter, mailer=str(account.options.get("mailer") or ""))

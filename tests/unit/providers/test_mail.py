@@ -120,6 +120,8 @@ def test_bodies_survive(content: str, encoding: str) -> None:
         "é" * 500,
         "emoji 🎉 and text " * 20,
         "=?utf-8?q?looks_encoded?=",
+        "=?utf-8?B?a?= looks badly encoded",
+        "=?none?q?of_no_charset?=",
         'quotes " and \\ and <brackets>',
         "tab\tinside",
         "line separator \u2028 and next line \x85",
@@ -161,11 +163,21 @@ def test_a_messages_own_reply_to_wins_over_the_providers() -> None:
     assert parse(raw)["Reply-To"] == "Sales <sales@example.com>"
 
 
+def test_addresses_beyond_ascii_are_written_as_they_are() -> None:
+    """To servers with SMTPUTF8 only (RFC 6532)."""
+    template = template_of({"subject": "s", "content": "c", "replyToEmail": "käthe@example.com"}, replyToName="Käthe")
+
+    assert template.sender == Address("news@example.com", needs_utf8=True)
+    assert "<käthe@example.com>\r\n".encode() in template.tail
+    assert "From: jörg@example.com\r\n".encode() in render(fromEmail="jörg@example.com")
+
+
 def test_no_mailer_no_header() -> None:
     assert parse(render())["X-Mailer"] is None
 
 
 HOSTILE = ["a\r\nBcc: v@example.com", "a\nb", "a\rb", "a\0b", "=?utf-8?q?a=0D=0ABcc:_v?=", "x =?UTF-8?B?YQ0KQg==?= y"]
+HOSTILE += ["=?utf-8?B?a?= =?utf-8?q?=0A?=", "=?utf-8*en?q?a=0ABcc:_v?="]
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=ascii)
