@@ -64,9 +64,16 @@ async def read_body(request: Request) -> dict[str, object]:
 async def receive_form(request: Request) -> FormData:
     """Its files stay open until the request is closed."""
     try:
-        return await request.form()
+        form = await request.form()
+        # the caller chooses the encoding, and some of Python's end in half characters, which nothing can store
+        for name, value in form.multi_items():
+            for text in (name, value if isinstance(value, str) else value.filename or ""):
+                text.encode()
     except HTTPException as error:  # how starlette says that a form is broken
         raise RejectedRequest("general_argument_invalid", f"The form cannot be read: {error.detail}") from error
+    except UnicodeError as error:
+        raise RejectedRequest("general_argument_invalid", "The form cannot be read: it is not in UTF-8.") from error
+    return form
 
 
 def fields_of(form: FormData) -> dict[str, object]:

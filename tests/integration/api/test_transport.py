@@ -124,6 +124,31 @@ def test_2_a_broken_form_is_refused(caller: Caller, content_type: str, body: byt
     assert caller("POST", TOPICS, data=body, headers={"Content-Type": content_type}).refusal == INVALID
 
 
+@pytest.mark.parametrize(
+    ("charset", "field", "value"),
+    [
+        ("undefined", "data[x]", "A"),  # an encoding of Python's that reads nothing
+        ("punycode", "data[x]", "A"),
+        ("unicode_escape", "data[x]", r"\ud800"),  # half a character, which nothing can store
+        ("unicode_escape", r"data[\ud800]", "A"),
+        ("unicode_escape", "data", r'{"x": "\ud800"}'),
+    ],
+)
+def test_2_a_form_in_an_encoding_that_no_text_comes_of_is_refused(
+    caller: Caller, charset: str, field: str, value: str
+) -> None:
+    given = {"messageId": "m", "title": "T", "users[0]": "ada", field: value}
+    parts = [f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in given.items()]
+    content_type = f"multipart/form-data; boundary=b; charset={charset}"
+    answer = caller(
+        "POST",
+        "/messaging/messages/push",
+        data="".join([*parts, "--b--"]).encode(),
+        headers={"Content-Type": content_type},
+    )
+    assert answer.refusal == INVALID
+
+
 def test_2_a_path_parameter_wins_over_the_body(caller: Caller) -> None:
     caller.create_topic("kept")
     answer = caller.patch(f"{TOPICS}/kept", {"topicId": "other", "name": "Changed"})
