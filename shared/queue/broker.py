@@ -15,7 +15,9 @@ DRAIN_TASK = "queue.drain"
 """The only task: its argument is a queue's name."""
 
 RING_EXPIRES_SECONDS = 10
-"""A ring nobody heard by then is worth nothing: the sweep rings again."""
+"""A ring nobody heard by then is worth nothing: the sweep rings again. Counted by the broker's own clock, where it can:
+by Celery's way, a time of the ringer's clock, a worker whose clock is that much ahead would hear no ring at all.
+"""
 
 QUEUE_NAMES: tuple[str, ...] = (FAN_OUT_QUEUE, *(queue.name for queue in DELIVERY_QUEUES))
 """Every queue, in the order in which a worker's free room is given."""

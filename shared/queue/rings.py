@@ -97,7 +97,7 @@ class Ringer:
                 DRAIN_TASK,
                 args=[queue],
                 queue=queue,
-                expires=RING_EXPIRES_SECONDS,
+                expiration=RING_EXPIRES_SECONDS,
                 ignore_result=True,
                 connection=connection,
                 retry=False,

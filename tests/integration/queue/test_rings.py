@@ -1,5 +1,6 @@
 """Rings: cheap for the caller, few in the broker, and never a reason to fail."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from deploy.embedded import choose_port
 from shared.queue import rings
-from shared.queue.broker import QUEUE_NAMES
+from shared.queue.broker import QUEUE_NAMES, RING_EXPIRES_SECONDS
 from shared.queue.rings import MAX_DEPTH, Ringer
 from shared.settings import Settings
 from tests.processes import wait_until
@@ -83,6 +84,16 @@ def test_a_queue_never_holds_more_than_its_share_of_rings(settings: Settings, br
 
     assert _depth(broker) == MAX_DEPTH
     assert skipped() == 2
+
+
+def test_a_ring_says_nothing_that_a_worker_s_clock_could_contradict(settings: Settings, broker: "redis.Redis") -> None:
+    with _ringing(settings) as ringer:
+        ringer.ring(QUEUE)
+        wait_until(lambda: _depth(broker) == 1)
+
+    ring = json.loads(broker.lrange(QUEUE, 0, 0)[0])
+    assert (ring["headers"]["eta"], ring["headers"]["expires"]) == (None, None)
+    assert ring["properties"]["expiration"] == f"{RING_EXPIRES_SECONDS * 1_000}"  # for RabbitMQ, which counts itself
 
 
 def test_every_queue_there_is_can_be_rung(settings: Settings, broker: "redis.Redis") -> None:
