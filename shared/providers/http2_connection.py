@@ -51,7 +51,7 @@ from shared.providers.http2_frames import (
 )
 from shared.providers.http2_headers import NO_TABLE, BlockWriter, MalformedBlock, read_fields, read_status
 from shared.providers.line_transport import Exchange
-from shared.providers.transport import BODY_LIMIT_BYTES, Failure, Pool, Reply, Request
+from shared.providers.transport import BODY_LIMIT_BYTES, RETRY_AFTER_LIMIT_SECONDS, Failure, Pool, Reply, Request
 
 REST_SECONDS: Final = 1.0
 """A kept connection that rested so long may be gone without our knowing; in a careful pool one request asks first."""
@@ -86,12 +86,12 @@ class Stream:
 
 def _seconds_of(text: str) -> float | None:
     """Of a Retry-After: seconds, or a date."""
-    if text.isascii() and text.isdigit():
-        return float(text) or None
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - unix_time()) or None
+        is_number = text.isascii() and text.isdigit()
+        seconds = float(text) if is_number else parsedate_to_datetime(text).timestamp() - unix_time()
     except (ValueError, OverflowError):
         return None
+    return min(max(0.0, seconds), RETRY_AFTER_LIMIT_SECONDS) or None
 
 
 class Connection(asyncio.Protocol):

@@ -7,6 +7,10 @@ BODY_LIMIT_BYTES: Final = 64 * 1024
 """No provider's answer is near as long; what exceeds it is cut off and the reply marked."""
 
 
+RETRY_AFTER_LIMIT_SECONDS: Final = 6 * 3600.0
+"""As libcurl has it. A larger number is a mistake, and one large enough fits no calendar."""
+
+
 class Request(NamedTuple):
     """Requests of one adapter look alike: pass the same `path` and `headers` objects again wherever they are equal,
     and an implementation may skip whatever it prepared for the one before.
@@ -25,7 +29,7 @@ class Reply(NamedTuple):
 
     status: int
     body: bytes  # at most BODY_LIMIT_BYTES
-    retry_after_seconds: float | None = None  # from Retry-After, seconds or date; read for statuses from 300 on
+    retry_after_seconds: float | None = None  # of a Retry-After, at most the limit; read for statuses from 300 on
     is_cut: bool = False  # the body was longer; the rest was not read
     headers: Mapping[str, str] = {}  # those that the request wanted, as far as they came
 

@@ -13,7 +13,15 @@ import pytest
 from shared.providers import curl_line, http2_connection
 from shared.providers.curl import CurlTransport
 from shared.providers.http2 import Http2Transport
-from shared.providers.transport import BODY_LIMIT_BYTES, Failure, Pool, Reply, Request, Transport
+from shared.providers.transport import (
+    BODY_LIMIT_BYTES,
+    RETRY_AFTER_LIMIT_SECONDS,
+    Failure,
+    Pool,
+    Reply,
+    Request,
+    Transport,
+)
 from tests.contract.certificates import Certificates
 from tests.contract.http2_server import (
     Act,
@@ -144,6 +152,17 @@ async def test_retry_after(server: Http2Server, transport: Transport) -> None:
     assert date is not None
     assert 95 <= date <= 100
     assert none is None
+
+
+@pytest.mark.parametrize("value", ["99999999999999", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+async def test_retry_after_has_a_limit(server: Http2Server, transport: Transport, value: str) -> None:
+    """No mistake of a provider may name a time beyond all calendars."""
+    server.script = lambda _: Answer(429, b"", (("retry-after", value),))
+
+    (answer,) = await exchange(transport, server.origin, b"x")
+
+    assert isinstance(answer, Reply)
+    assert (answer.retry_after_seconds or 0) <= RETRY_AFTER_LIMIT_SECONDS
 
 
 async def test_requests_arrive_as_they_were_given(server: Http2Server, transport: Transport) -> None:
