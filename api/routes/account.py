@@ -80,8 +80,11 @@ async def create_email_session(call: Call, body: EmailSessionCreate) -> SessionM
         raise RejectedRequest("user_invalid_credentials", "E-mail address or password is wrong.")
     if not user.is_enabled:
         raise RejectedRequest("user_blocked", "The user is blocked.")
-    async with call.services.sessions.begin() as session:
-        started, secret = await begin_session(call, session, user, provider="email", provider_uid=user.email)
+    try:
+        async with call.services.sessions.begin() as session:
+            started, secret = await begin_session(call, session, user, provider="email", provider_uid=user.email)
+    except IntegrityError as error:  # the user was deleted since the password was checked
+        raise RejectedRequest("user_invalid_credentials", "E-mail address or password is wrong.") from error
     if call.rate_key:
         await limits.forget(call.services.engine, call.rate_key)
     set_cookies(call, secret, seconds=int(call.services.settings.session_seconds))
@@ -127,17 +130,20 @@ async def create_push_target(call: Call, body: PushTargetCreate) -> TargetModel:
     async with call.services.sessions.begin() as session:
         # an unknown provider is no mistake: the default one serves the target (contract §14)
         provider = body.provider_id and await find_provider(session, call.project.seq, body.provider_id)
-        target = await targets.create_target(
-            session,
-            call.project.seq,
-            call.user.seq,
-            id=body.target_id,
-            channel=Channel.PUSH,
-            identifier=body.identifier,
-            provider_id=provider.id if provider else None,
-            name=read_user_agent(call.headers.get("user-agent", "")).label,
-            session_seq=call.user.session_seq,
-        )
+        try:
+            target = await targets.create_target(
+                session,
+                call.project.seq,
+                call.user.seq,
+                id=body.target_id,
+                channel=Channel.PUSH,
+                identifier=body.identifier,
+                provider_id=provider.id if provider else None,
+                name=read_user_agent(call.headers.get("user-agent", "")).label,
+                session_seq=call.user.session_seq,
+            )
+        except IntegrityError as error:  # whoever comes with an ended session is a guest, also in the middle of a call
+            raise RejectedRequest("general_unauthorized_scope", "The session has ended.") from error
     return TargetModel.of(created(target, "user_target_already_exists"), call.user.id)
 
 
@@ -158,10 +164,10 @@ async def update_push_target(call: Call, target_id: TargetId, body: PushTargetUp
             await targets.find_target(session, call.project.seq, target_id, user_seq=call.user.seq)
         )
         try:
-            target = await targets.update_target(session, target.seq, identifier=body.identifier, expired=False)
+            changed = await targets.update_target(session, target.seq, identifier=body.identifier, expired=False)
         except IntegrityError as error:
             raise RejectedRequest("user_target_already_exists", "Another target has this identifier.") from error
-    return TargetModel.of(target, call.user.id)
+    return TargetModel.of(found(changed, "user_target_not_found"), call.user.id)
 
 
 @routes.delete("/v1/account/targets/{targetId}/push", scope="account", refusals=["user_target_not_found"])

@@ -16,7 +16,7 @@ from api.schemas.values import is_email
 from shared.db.models import Target, User
 from shared.db.queries import targets
 from shared.db.queries.providers import find_provider
-from shared.db.queries.users import find_user
+from shared.db.queries.users import find_user, hold_user
 from shared.domain.contacts.addresses import NotAnAddress, read_phone
 from shared.domain.status import Channel
 from shared.errors import RejectedRequest
@@ -78,7 +78,7 @@ async def create_target(call: Call, user_id: UserId, body: TargetCreate) -> Targ
     """An unknown provider is stored as null: the default one serves the target."""
     _check_identifier(body.provider_type, body.identifier)
     async with call.services.sessions.begin() as session:
-        user = await _find_user(call, session, user_id)
+        user = found(await hold_user(session, call.project.seq, user_id), "user_not_found")
         # an unknown provider is no mistake: the default one serves the target (contract §14)
         provider = body.provider_id and await find_provider(session, call.project.seq, body.provider_id)
         target = await targets.create_target(
@@ -138,10 +138,10 @@ async def update_target(call: Call, user_id: UserId, target_id: TargetId, body: 
             if provider.channel != target.channel:
                 raise RejectedRequest("provider_incorrect_type", f"The provider is not for {target.channel}.")
         try:
-            target = await targets.update_target(session, target.seq, **given)
+            changed = await targets.update_target(session, target.seq, **given)
         except IntegrityError as error:
             raise RejectedRequest("user_target_already_exists", "Another target has this identifier.") from error
-    return TargetModel.of(target, user_id)
+    return TargetModel.of(found(changed, "user_target_not_found"), user_id)
 
 
 @routes.delete(

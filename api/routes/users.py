@@ -87,7 +87,7 @@ async def delete_user(call: Call, user_id: UserId) -> None:
 async def create_session(call: Call, user_id: UserId) -> SessionModel:
     """`secret` is the value of X-Appwrite-Session."""
     async with call.services.sessions.begin() as session:
-        user = found(await users.find_user(session, call.project.seq, user_id), "user_not_found")
+        user = found(await users.hold_user(session, call.project.seq, user_id), "user_not_found")
         started, secret = await begin_session(call, session, user, provider="server")
     return SessionModel.of(started, user_id, current=False, secret=secret)
 

@@ -23,7 +23,7 @@ OWNED = select(Target, User.id).join(User, User.seq == Target.user_seq)
 
 
 async def create_target(session: AsyncSession, project_seq: ProjectSeq, user_seq: int, **values: Any) -> Target | None:
-    """None: the id or the identifier is taken."""
+    """None: the id or the identifier is taken. Raises IntegrityError when the user or the session is gone."""
     statement = insert(Target).values(project_seq=project_seq, user_seq=user_seq, **values)
     return await session.scalar(statement.on_conflict_do_nothing().returning(Target))
 
@@ -65,10 +65,10 @@ async def find_targets_of_users(session: AsyncSession, user_seqs: Sequence[int])
     return (await session.scalars(select(Target).where(Target.user_seq.in_(user_seqs)).order_by(Target.seq))).all()
 
 
-async def update_target(session: AsyncSession, seq: int, **values: Any) -> Target:
-    """The changed row. An identifier that is taken raises IntegrityError."""
+async def update_target(session: AsyncSession, seq: int, **values: Any) -> Target | None:
+    """The changed row; None: it was deleted meanwhile. An identifier that is taken raises IntegrityError."""
     statement = update(Target).where(Target.seq == seq).values(updated_at=func.now(), **values).returning(Target)
-    return (await session.scalars(statement, execution_options={"populate_existing": True})).one()
+    return await session.scalar(statement, execution_options={"populate_existing": True})
 
 
 async def delete_target(session: AsyncSession, project_seq: ProjectSeq, target_id: str, *, user_seq: int) -> bool:

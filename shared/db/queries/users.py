@@ -21,6 +21,12 @@ async def find_user(session: AsyncSession, project_seq: ProjectSeq, user_id: str
     return await session.scalar(select(User).where(User.project_seq == project_seq, User.id == user_id))
 
 
+async def hold_user(session: AsyncSession, project_seq: ProjectSeq, user_id: str) -> User | None:
+    """Likewise; its row is held, so that it is not deleted before what shall belong to it is there."""
+    statement = select(User).where(User.project_seq == project_seq, User.id == user_id)
+    return await session.scalar(statement.with_for_update(read=True, key_share=True))
+
+
 async def find_user_by_email(session: AsyncSession, project_seq: ProjectSeq, email: str) -> User | None:
     """`email` in lowercase, as it is stored."""
     return await session.scalar(select(User).where(User.project_seq == project_seq, User.email == email))

@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from psycopg import sql
 
 from api.schemas.providers import KINDS
 from tests.integration.api.conftest import Answer, Caller
-from tests.integration.api.logins import as_guest
+from tests.integration.api.logins import User, as_guest
+from tests.processes import wait_until
 
 Request = Callable[[Caller], Answer]
 
@@ -157,3 +159,65 @@ def test_harmless_changes_of_one_message_all_arrive(caller: Caller) -> None:
     assert [answer.status for answer in answers] == [200] * len(fields)
     data = caller.get("/messaging/messages/m").body["data"]
     assert {field: data[field] for field in fields} == dict.fromkeys(fields, "changed")
+
+
+PHONE = "/users/ada/targets/phone"
+NEW_TARGET = {"targetId": "x", "providerType": "push", "identifier": "i"}
+NEW_SUBSCRIBER = {"subscriberId": "x", "targetId": "phone"}
+
+
+@pytest.mark.parametrize(
+    ("deleted", "call", "body", "missing"),
+    [
+        ("targets", f"PATCH {PHONE}", {"name": "N"}, "user_target_not_found"),
+        ("targets", f"PATCH {PHONE}", {"identifier": "new"}, "user_target_not_found"),
+        ("targets", "POST /messaging/topics/news/subscribers", NEW_SUBSCRIBER, "user_target_not_found"),
+        ("users", f"PATCH {PHONE}", {"name": "N"}, "user_target_not_found"),
+        ("users", "POST /users/ada/targets", NEW_TARGET, "user_not_found"),
+        ("users", "POST /users/ada/sessions", {}, "user_not_found"),
+    ],
+)
+def test_what_is_deleted_meanwhile_is_missing(
+    caller: Caller, deleted: str, call: str, body: object, missing: str
+) -> None:
+    caller.create_user("ada")
+    caller.create_topic("news")
+    caller.create_target("ada", "token", targetId="phone")
+    answer = _meet_deletion(caller, deleted, lambda: caller(*call.split(), json=body))
+    assert answer.refusal == (404, missing)
+
+
+@pytest.mark.parametrize("deleted", ["users", "user_sessions"])
+@pytest.mark.parametrize(
+    ("call", "body", "refusal"),
+    [
+        ("POST /account/targets/push", {"targetId": "x", "identifier": "i"}, (401, "general_unauthorized_scope")),
+        ("PUT /account/targets/phone/push", {"identifier": "i"}, (404, "user_target_not_found")),
+    ],
+)
+def test_whose_session_ends_meanwhile_is_refused(
+    caller: Caller, deleted: str, call: str, body: object, refusal: tuple[int, str]
+) -> None:
+    caller.create_user("ada")
+    user = User(caller, "ada", caller.create("/users/ada/sessions", {})["secret"])
+    user.post("/account/targets/push", {"targetId": "phone", "identifier": "token"})
+    assert _meet_deletion(caller, deleted, lambda: user(*call.split(), json=body)).refusal == refusal
+
+
+def test_a_login_of_a_user_who_is_deleted_meanwhile_is_refused(caller: Caller) -> None:
+    login = {"email": "ada@example.com", "password": "engine-no-1"}
+    caller.create_user("ada", **login)
+    answer = _meet_deletion(caller, "users", lambda: as_guest(caller, "POST", "/account/sessions/email", json=login))
+    assert answer.refusal == (401, "user_invalid_credentials")
+
+
+def _meet_deletion(caller: Caller, deleted: str, request: Callable[[], Answer]) -> Answer:
+    """The answer to a request that sees the rows of a table, and waits for a deletion of them to be committed."""
+    with ThreadPoolExecutor(1) as pool:
+        with caller.factory.connect() as connection, connection.transaction():
+            deletion = sql.SQL("DELETE FROM {} WHERE project_seq = %s").format(sql.Identifier(deleted))
+            connection.execute(deletion, [caller.factory.project_seq])
+            answer = pool.submit(request)
+            is_waiting = "SELECT FROM pg_stat_activity WHERE %(deleting)s = ANY(pg_blocking_pids(pid))"
+            wait_until(lambda: bool(caller.rows(is_waiting, deleting=connection.info.backend_pid)))
+        return answer.result()
