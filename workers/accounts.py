@@ -23,6 +23,9 @@ REFUSALS_THAT_HOLD = 5
 A single 503 among thousands of acceptances delays its own recipient; a quota that is used up delays everybody.
 """
 
+LONGEST_REST_SECONDS = 3_600.0
+"""How long an account waits at most, whatever the provider says: then it is asked again."""
+
 
 @dataclass(slots=True)
 class Pace:
@@ -92,7 +95,8 @@ class OpenAccount:
                 self.pace.note(answers=0, refusals=1)
                 self.refusals += 1
                 if self.refusals >= REFUSALS_THAT_HOLD:
-                    self.held_until = max(self.held_until, time.monotonic() + (outcome.after_seconds or 0.0))
+                    rest_seconds = min(outcome.after_seconds or 0.0, LONGEST_REST_SECONDS)
+                    self.held_until = max(self.held_until, time.monotonic() + rest_seconds)
             case Unknown():
                 self.pace.note(answers=0, refusals=1)
             case AccountFault():

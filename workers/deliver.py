@@ -247,7 +247,8 @@ class Deliverer:
         await self._give_back(batch, after_seconds=account.held_seconds)
 
     async def _give_back(self, batch: OpenBatch, *, after_seconds: float) -> None:
-        batch.release_at = self._clock.now() + timedelta(seconds=after_seconds)
+        release_at = self._clock.now() + timedelta(seconds=after_seconds)
+        batch.release_at = min(release_at, batch.message.expires_at)  # whoever waits longer is told then, not later
         await self._recorder.release(batch)
 
 

@@ -74,7 +74,8 @@ class Settling:
         sent = 0
         for target_seq, identifier, outcome in results:
             if isinstance(outcome, Accepted):  # the one that is counted in millions
-                ledger.append((run, target_seq, *accepted, outcome.provider_message_id, attempt, resends, ""))
+                provider_message_id = storable(outcome.provider_message_id)
+                ledger.append((run, target_seq, *accepted, provider_message_id, attempt, resends, ""))
                 sent += 1
             else:
                 self._settle_other(target_seq, identifier, outcome)
@@ -139,8 +140,10 @@ class Settling:
             after_seconds=outcome.after_seconds,
             chance=random.random(),  # noqa: S311  # jitter
         )
-        due_at = self._round_up(self._now + timedelta(seconds=delay))
-        if due_at >= self._batch.message.expires_at:
+        expires_at = self._batch.message.expires_at
+        is_in_time = delay < (expires_at - self._now).total_seconds()  # a provider may name delays past every calendar
+        due_at = self._round_up(self._now + timedelta(seconds=delay)) if is_in_time else expires_at
+        if due_at >= expires_at:
             self._attempt(target_seq, "retry", "final", outcome.reason)
             self._end(target_seq, self._untried(DeliveryState.EXPIRED), outcome.reason)
             self._add_error(identifier, outcome.reason)
@@ -168,7 +171,7 @@ class Settling:
 
     def _wait(self, target_seq: int, identifier: str, outcome: AccountFault) -> None:
         """The account is at fault, not the recipient: wait, then fail over, then fail."""
-        self._recording.faults[self._claimed.provider_seq] = outcome.reason
+        self._recording.faults[self._claimed.provider_seq] = storable(outcome.reason)
         since = self._claimed.waiting_since or self._now
         if (self._now - since).total_seconds() < self._policy.account_fault_patience_seconds:
             due_at = self._round_up(self._now + timedelta(seconds=self._policy.account_fault_retry_seconds))

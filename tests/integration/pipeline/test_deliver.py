@@ -307,6 +307,22 @@ async def test_a_provider_that_is_throttled_as_a_whole_gets_its_rest(bench: Benc
     assert bench.ask("SELECT bool_and(due_at > now() + interval '25 s') FROM batches") == [(True,)]
 
 
+async def test_nobody_rests_with_an_account_beyond_the_time_to_live(bench: Bench, provider: Provider) -> None:
+    provider.answer = lambda _request: Retry("quota", after_seconds=1e300, scope="provider")
+    run = await bench.planned_campaign(25)
+    async with working(bench, provider) as worker:
+        bench.do("UPDATE messages SET expires_at = now() + interval '1 minute' WHERE run = %s", run)
+        await worker.deliver_due()
+        assert bench.ask("SELECT max(due_at) <= now() + interval '1 minute' FROM batches") == [(True,)]
+
+        bench.do("UPDATE messages SET expires_at = now() WHERE run = %s", run)
+        bench.do("UPDATE batches SET due_at = now()")
+        await worker.deliver_due()
+
+        assert worker.slots_out() == 0
+    assert bench.states(run) == {"expired": 25}
+
+
 async def test_credentials_that_no_key_opens_make_the_recipients_wait_and_say_why(
     bench: Bench, provider: Provider
 ) -> None:

@@ -8,7 +8,7 @@ from shared.domain.outcome import AccountFault, Outcome, Retry, Unknown
 from shared.domain.queues import DeliveryQueue
 from shared.domain.status import Lane
 from tests.unit.workers.batches import provider
-from workers.accounts import PERIOD_SECONDS, REFUSALS_THAT_HOLD, OpenAccount, Pace
+from workers.accounts import LONGEST_REST_SECONDS, PERIOD_SECONDS, REFUSALS_THAT_HOLD, OpenAccount, Pace
 from workers.window import Window
 
 FCM = DeliveryQueue("fcm", Lane.TRANSACTIONAL)
@@ -103,6 +103,12 @@ def test_an_account_that_is_refused_again_and_again_rests_as_long_as_the_provide
 
     hours.go_on(31)
     assert account.held_seconds == 0
+
+
+def test_no_word_of_a_provider_holds_an_account_for_ever(account: OpenAccount) -> None:
+    _observe(account, Retry("quota", after_seconds=float("inf"), scope="provider"), times=REFUSALS_THAT_HOLD)
+
+    assert account.held_seconds == LONGEST_REST_SECONDS
 
 
 @pytest.mark.parametrize("outcome", [Retry("busy", after_seconds=30.0), Unknown("timed out")])

@@ -83,6 +83,13 @@ def test_a_retry_beyond_the_time_to_live_is_the_end() -> None:
     assert settled.change.errors == ["Failed sending to target b with error: busy"]
 
 
+def test_a_delay_beyond_every_calendar_is_the_end_too() -> None:
+    settled = settle(open_batch(), (1, "a", Retry("quota", 1e300)), (2, "b", Retry("quota", float("inf"))))
+
+    assert settled.following == []
+    assert settled.ledger == [(1, "expired", 1, "quota"), (2, "expired", 1, "quota")]
+
+
 def test_an_unknown_outcome_is_sent_again_where_the_rule_allows_it() -> None:
     settled = settle(open_batch(attempt=2, resends=1), (1, "", Unknown("timed out")), policy=NO_JITTER)
 
@@ -201,6 +208,14 @@ def test_the_provider_s_words_are_cut_and_freed_of_what_no_text_column_takes() -
     assert settled.ledger == [(1, "failed", 1, reason)]
     assert settled.attempts == [(1, "refused", "final", reason)]
     assert settled.change.errors == [f"Failed sending to target a with error: {reason}"[:500]]
+
+
+def test_so_are_the_ids_it_gives_and_what_it_says_of_the_account() -> None:
+    accepted, faulty = Accepted("\x00id\ud800" + "x" * 1_000), AccountFault("\x00bad\ud800")
+    settled = settle(open_batch(), (1, "a", accepted), (2, "b", faulty))
+
+    assert [row[5] for row in settled.recording.ledger[settled.change.seq]] == ["id?" + "x" * 497]
+    assert settled.recording.faults == {PROVIDER: "bad?"}
 
 
 def test_a_batch_hands_over_its_first_hundred_errors() -> None:
