@@ -124,16 +124,9 @@ class Recorder:
             dirty, self._dirty = list(self._dirty), {}
             self._has_dirty.clear()
             recording, taken = self._gather(dirty)
-            try:
-                recorded = await self._write(recording)
-            except Exception as error:
-                # a bug, not an outage: end the batches here, the leases bring their work back
-                log.exception("recording failed", batches=len(taken))
-                for part in taken:
-                    self._lose(part, error)
-                continue
+            failed = await self._record(recording)
             for part in taken:
-                self._acknowledge(part, is_stale=part.batch.claimed.seq in recorded.stale)
+                self._acknowledge(part, failed.get(part.batch.claimed.seq))
             await asyncio.sleep(max(0.0, COMMIT_INTERVAL_SECONDS - (time.monotonic() - began)))
 
     def _gather(self, dirty: list[OpenBatch]) -> tuple[Recording, list[_Taken]]:
@@ -144,9 +137,32 @@ class Recorder:
             results, batch.results = batch.results, []
             waiters, batch.waiters = batch.waiters, []
             part = _Taken(batch, len(results), batch.mark_to, batch.is_closing, batch.release_at is not None, waiters)
-            recording.changes.append(Settling(recording, batch, self._policy, now).settle(results))
-            taken.append(part)
+            try:
+                change = Settling(recording, batch, self._policy, now).settle(results)
+            except Exception as error:
+                # a bug: the lease brings the batch's work back; its neighbours and those to come are still recorded
+                log.exception("outcomes not understood", batch_seq=batch.claimed.seq, run=batch.claimed.run)
+                self._lose(part, error)
+            else:
+                recording.changes.append(change)
+                taken.append(part)
         return recording, taken
+
+    async def _record(self, recording: Recording) -> dict[int, Exception]:
+        """Why batches were not recorded, by seq. One that cannot be takes none of the others along."""
+        try:
+            recorded = await self._write(recording)
+        except Exception as error:
+            # a bug, not an outage: the leases of what is not recorded bring its work back
+            log.exception("recording failed", batches=len(recording.changes))
+            if len(recording.changes) < 2:  # nobody to be parted from
+                return {change.seq: error for change in recording.changes}
+        else:
+            return {seq: StaleClaim() for seq in recorded.stale}
+        failed: dict[int, Exception] = {}
+        for part in recording.apart():
+            failed |= await self._record(part)
+        return failed
 
     async def _write(self, recording: Recording) -> Recorded:
         is_doubtful = False
@@ -161,11 +177,12 @@ class Recorder:
                 log.warning("recording waits for the database", error=type(error).__name__)
                 await asyncio.sleep(RECONNECT_SECONDS)
 
-    def _acknowledge(self, part: _Taken, *, is_stale: bool) -> None:
+    def _acknowledge(self, part: _Taken, error: Exception | None) -> None:
         batch = part.batch
-        if is_stale:
-            metrics.STALE_WRITES.inc()
-            self._lose(part, StaleClaim())
+        if error is not None:
+            if isinstance(error, StaleClaim):
+                metrics.STALE_WRITES.inc()
+            self._lose(part, error)
             return
         batch.attempted_to = max(batch.attempted_to, part.mark_to)
         batch.recorded_total += part.results

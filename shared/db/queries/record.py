@@ -93,6 +93,18 @@ class Recording:
     suppressions: list[Verdict] = field(default_factory=list)  # addresses that must not be used again
     faults: dict[int, str | None] = field(default_factory=dict)  # provider_seq: why it is at fault; None: mended
 
+    def apart(self) -> "list[Recording]":
+        """The same as one recording for each batch, and one for what is said of addresses and accounts."""
+        parts = [Recording(dead_targets=self.dead_targets, suppressions=self.suppressions, faults=self.faults)]
+        for change in self.changes:
+            part = Recording(changes=[change])
+            part.ledger[change.seq] = self.ledger.get(change.seq, [])
+            part.attempts[change.seq] = self.attempts.get(change.seq, [])
+            part.following[change.seq] = self.following.get(change.seq, [])
+            part.resends[change.seq] = self.resends.get(change.seq, 0)
+            parts.append(part)
+        return parts
+
 
 _KEEP = """
 UPDATE batches
