@@ -72,9 +72,11 @@ async def serving(
 ) -> AsyncIterator[RawServer]:
     """Each connection is greeted with `settings` and then is `act`'s."""
     server = RawServer()
+    writers: list[asyncio.StreamWriter] = []
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
+        writers.append(writer)
         with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):  # the client has gone
             await reader.readexactly(len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
             writer.write(settings)
@@ -84,7 +86,11 @@ async def serving(
 
     async with await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls) as listening:
         server.origin = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        yield server
+        try:
+            yield server
+        finally:  # from Python 3.12 on a server that is closed waits for its connections
+            for writer in writers:
+                writer.transport.abort()
 
 
 @pytest.fixture
