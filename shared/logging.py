@@ -8,6 +8,9 @@ import structlog
 
 from shared.settings import Settings
 
+_AT_DEBUG_TOO = ("api", "workers", "scheduler", "shared", "deploy", "celery")
+"""Who may say more than info. Other libraries tell at debug what goes over the wire: hpack each header, with tokens."""
+
 _ROWS = re.compile(r"^(DETAIL|CONTEXT):.*$", re.MULTILINE)
 
 
@@ -44,7 +47,10 @@ def configure_logging(settings: Settings, *, role: str) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    root.setLevel(max(level, logging.INFO))
+    for name in _AT_DEBUG_TOO:
+        logging.getLogger(name).setLevel(level)
+    logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[*shared_processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -30,12 +30,14 @@ def _run(patterns: list[str], concurrency: int, metrics_directory: Path) -> None
     from prometheus_client import CollectorRegistry  # noqa: PLC0415  # after the directory is set
 
     from shared.db.secrets import open_secret_box  # noqa: PLC0415
+    from shared.logging import configure_logging  # noqa: PLC0415
     from shared.observed import database_answers, serve_observations  # noqa: PLC0415
     from shared.process_metrics import ProcessMetrics  # noqa: PLC0415
     from shared.queue.broker import choose_queues  # noqa: PLC0415
     from workers.app import create_worker_app  # noqa: PLC0415
 
     settings = load_settings()
+    configure_logging(settings, role="worker")  # Celery warns before it asks for it
     database_url = settings.require_database_url()
     open_secret_box(settings)  # fail here, in one line, rather than in every child
     celery = create_worker_app(settings, choose_queues(patterns))
@@ -44,6 +46,7 @@ def _run(patterns: list[str], concurrency: int, metrics_directory: Path) -> None
     serve_observations(settings, is_ready=lambda: database_answers(database_url), registry=registry)
     celery.worker_main(
         [
+            "--quiet",  # its banner is not JSON
             "worker",
             "--pool=prefork",
             f"--concurrency={concurrency}",
