@@ -96,12 +96,10 @@ class Http2Line:
     def _fill(self) -> None:
         """Send what waits, as far as there is room."""
         for connection in self._connections:
-            room = connection.room
-            while room > 0 and (work := self._next()) is not None:
+            while connection.has_room and (work := self._next()) is not None:
                 connection.send(*work)
-                room -= 1
             connection.flush()
-            if room > 0:
+            if connection.has_room:
                 return  # nothing waits any more
         if self._may_open() and (work := self._next()) is not None:
             self._held = work

@@ -130,13 +130,16 @@ class Connection(asyncio.Protocol):
         self._ping: asyncio.TimerHandle | None = None
 
     @property
-    def room(self) -> int:
-        """Requests it would take now."""
+    def has_room(self) -> bool:
+        """Whether it would take a request now.
+
+        Asked before each: the one before may have used up the server's windows, our write buffer or the streams' ids.
+        """
         if not self.is_usable or self._is_paused or self._unsent or self._transport.is_closing():
-            return 0
+            return False
         if not self._streams and self._pool.is_careful and self._loop.time() > self._resting_since + REST_SECONDS:
             self.is_proven = False
-        return (self._most_streams if self.is_proven else 1) - len(self._streams)
+        return len(self._streams) < (self._most_streams if self.is_proven else 1)
 
     def send(self, flow: Exchange, index: int, request: Request) -> None:
         """Take a request on; it leaves with the next flush()."""

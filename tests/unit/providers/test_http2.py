@@ -11,6 +11,7 @@ from pathlib import Path
 import hpack
 import pytest
 
+from shared.providers import http2_connection
 from shared.providers.http2 import Http2Transport
 from shared.providers.http2_headers import NO_TABLE, BlockWriter, MalformedBlock, read_fields, read_status
 from shared.providers.transport import Failure, Pool, Reply, Request
@@ -204,8 +205,9 @@ async def test_pings_are_answered(tls: ssl.SSLContext, transport: Http2Transport
         assert await exchange(transport, server.origin, b"x") == [Reply(200, b"")]
 
 
-async def test_bodies_wait_for_the_servers_windows(tls: ssl.SSLContext, transport: Http2Transport) -> None:
+async def test_bodies_wait_for_the_servers_windows(tls: ssl.SSLContext, certificates: Certificates) -> None:
     """Ten octets a stream at first, and then as many as the server says; the body arrives whole."""
+    transport = Http2Transport(timeout_seconds=5, ca_file=certificates.ca_file, connections=1)
     received: dict[int, bytes] = {}
 
     async def act(peer: Peer) -> None:
@@ -224,7 +226,48 @@ async def test_bodies_wait_for_the_servers_windows(tls: ssl.SSLContext, transpor
     bodies = [bytes([number]) * 50_000 for number in range(3)]
     async with serving(tls, act, settings=setting(4, 10)) as server:
         assert await exchange(transport, server.origin, *bodies) == [Reply(200, b"")] * 3
+        await transport.aclose()
     assert list(received.values()) == bodies
+
+
+async def test_a_window_may_shrink_below_what_was_sent(tls: ssl.SSLContext, transport: Http2Transport) -> None:
+    received: list[int] = []
+
+    async def act(peer: Peer) -> None:
+        _, stream, first = await peer.frame_of(DATA)
+        peer.write(setting(4, 10), frame(WINDOW, 0, stream, struct.pack(">I", 2_990)), frame(PING, 0, 0, b"12345678"))
+        await peer.frame_of(PING)  # the window is at 0 now: nothing comes before
+        peer.write(frame(WINDOW, 0, stream, struct.pack(">I", 5)))
+        _, _, second = await peer.frame_of(DATA)
+        peer.write(setting(4, 100_000))
+        _, _, rest = await peer.frame_of(DATA)
+        received.extend(map(len, (first, second, rest)))
+        peer.write(frame(HEADERS_FRAME, END_HEADERS | END_STREAM, stream, OK))
+
+    async with serving(tls, act, settings=setting(4, 3_000)) as server:
+        assert await exchange(transport, server.origin, b"x" * 10_000) == [Reply(200, b"")]
+    assert received == [3_000, 5, 6_995]
+
+
+async def test_nothing_is_announced_that_the_servers_windows_have_no_room_for(
+    tls: ssl.SSLContext, certificates: Certificates
+) -> None:
+    """Of the first 65,535 octets the first body takes most and the second the rest; the third need not be in doubt."""
+    transport = Http2Transport(timeout_seconds=0.3, ca_file=certificates.ca_file, connections=1)
+    announced: list[int] = []
+
+    async def act(peer: Peer) -> None:
+        while True:
+            kind, _, stream, _ = await peer.frame()
+            if kind == HEADERS_FRAME:
+                announced.append(stream)
+
+    async with serving(tls, act) as server:
+        answers = await exchange(transport, server.origin, *[b"x" * 40_000] * 3)
+        await transport.aclose()
+
+    assert announced == [1, 3]
+    assert [answer.never_left for answer in answers if isinstance(answer, Failure)] == [False, False, True]
 
 
 async def test_an_answer_before_the_body_has_left_is_an_answer(tls: ssl.SSLContext, transport: Http2Transport) -> None:
@@ -361,6 +404,24 @@ async def test_as_many_connections_as_requests_need(certificates: Certificates, 
         assert server.connections == 3
         assert await drain(transport, server.origin, posts(b""), Pool(connections=3)) == 1
         assert server.connections == 3
+
+
+async def test_a_connection_whose_stream_ids_are_used_up_is_replaced(
+    tls: ssl.SSLContext, transport: Http2Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http2_connection, "LAST_STREAM", 7)  # of 2**31 - 1
+    streams: list[int] = []
+
+    async def act(peer: Peer) -> None:
+        while True:
+            streams.append(await peer.request())
+            peer.write(frame(HEADERS_FRAME, END_HEADERS | END_STREAM, streams[-1], OK))
+
+    async with serving(tls, act) as server:
+        assert await exchange(transport, server.origin, *[b"x"] * 10) == [Reply(200, b"")] * 10
+        assert server.connections == 3
+
+    assert sorted(streams) == [1, 1, 1, 3, 3, 3, 5, 5, 7, 7]
 
 
 async def test_a_further_connection_that_fails_harms_nobody(tls: ssl.SSLContext, transport: Http2Transport) -> None:
