@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from shared.db.queries.contacts import run
+from shared.db.session import LOCK_TIMEOUT_MS
 from shared.domain.contacts.progress import ImportState
 from tests.integration.contacts.conftest import Desk, Rows, people
 from tests.processes import wait_until
@@ -35,6 +36,20 @@ async def test_one_file_imported_by_several_at_once(desk: Desk) -> None:
     assert {progress.state for progress in done} == {ImportState.FINISHED}
     assert desk.ask("SELECT rows_total, users_created, passes FROM contact_imports") == [(60, 60, 1)]
     assert len(desk.holdings()["subscriptions"]) == 120
+
+
+async def test_an_import_whose_row_is_held_for_long(desk: Desk) -> None:
+    """By one that was killed, whose last page Postgres still writes: whoever repeats it waits."""
+    file = desk.file(*people(range(5)))
+    await desk.bring_in(file)
+    async with someone_else(desk) as other:
+        await other.execute("SELECT FROM contact_imports FOR UPDATE")
+        repeating = asyncio.create_task(desk.bring_in(file))
+        await until_it_waits(desk)
+        await asyncio.wait({repeating}, timeout=LOCK_TIMEOUT_MS / 1000 + 0.5)
+        await other.rollback()
+
+    assert (await repeating).state is ImportState.FINISHED
 
 
 async def test_an_address_taken_while_its_page_is_merged(desk: Desk) -> None:

@@ -14,12 +14,8 @@ from shared.domain.contacts.rows import Contact
 
 IMPORT_LOCK = 1_415_139_401  # any number, the same for every process that imports
 
-# A page may wait for some of other imports: longer than the pool's connections allow. And a plan made while a table
-# was empty would read it whole for each row.
-_PREPARE = """
-SELECT set_config('lock_timeout', '30s', true), set_config('statement_timeout', '60s', true),
-    set_config('enable_seqscan', 'off', true)
-"""
+# a plan made while a table was empty would read it whole for each row
+_PREPARE = "SELECT set_config('enable_seqscan', 'off', true)"
 
 # Imports of one project take turns, page by page, so they never meet in each other's uncommitted rows.
 _TAKE_TURN = "SELECT pg_advisory_xact_lock(%(lock)s, %(project)s)"

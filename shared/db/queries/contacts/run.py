@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from io import TextIOWrapper
@@ -23,7 +24,7 @@ from shared.db.queries.contacts.stage import (
 )
 from shared.db.queries.contacts.write import TargetsChanged
 from shared.db.queries.keys import ProjectIdentity
-from shared.db.session import hot_transaction
+from shared.db.session import HotConnection, hot_transaction
 from shared.domain.contacts.progress import ImportProgress, ImportState
 from shared.domain.contacts.rows import Contact, Fault, Layout, UnreadableFile, read_contacts
 from shared.errors import TidingsError
@@ -32,6 +33,10 @@ from shared.errors import TidingsError
 PAGE_ROWS = 1_000
 MAX_PAGE_TRIES = 10
 IMPORT_ID_LENGTH = 20
+
+# Imports wait for each other, and for what Postgres still does for one that was killed: longer than the pool's
+# connections allow.
+_WAIT_FOR_OTHERS = "SELECT set_config('lock_timeout', '30s', true), set_config('statement_timeout', '60s', true)"
 
 Report = Callable[[ImportProgress, int], None]
 """Told after each transaction: how far it is, and how many bytes of the file were read for staging."""
@@ -75,19 +80,26 @@ async def import_contacts(
     Raises UnreadableFile, with nothing merged, when the file as a whole is no contact file.
     """
     import_id = await asyncio.to_thread(file.fingerprint)
-    async with hot_transaction(engine) as connection:
+    async with _patient_transaction(engine) as connection:
         progress = await open_import(connection, project.seq, import_id, file_name=file.name)
     if progress.state is ImportState.STAGING:
         try:
             progress = await _stage(engine, progress, file, report=report, page_rows=page_rows)
         except UnreadableFile:
-            async with hot_transaction(engine) as connection:
+            async with _patient_transaction(engine) as connection:
                 await discard_import(connection, progress.seq)
             raise
     while progress.state is ImportState.MERGING:
         progress = await _merge_page(engine, project, file, import_seq=progress.seq, page_rows=page_rows)
         report(progress, file.path.stat().st_size)
     return progress
+
+
+@asynccontextmanager
+async def _patient_transaction(engine: AsyncEngine) -> AsyncIterator[HotConnection]:
+    async with hot_transaction(engine) as connection:
+        await connection.execute(_WAIT_FOR_OTHERS)
+        yield connection
 
 
 async def _stage(
@@ -98,12 +110,12 @@ async def _stage(
         lines = TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
         rows = read_contacts(lines, file.layout, after_line=progress.staged_to)
         while page := await asyncio.to_thread(_next_rows, rows, page_rows):
-            async with hot_transaction(engine) as connection:
+            async with _patient_transaction(engine) as connection:
                 progress = await stage_rows(connection, progress.seq, page)
             if progress.state is not ImportState.STAGING:
                 return progress  # another process with the same file was quicker
             report(progress, content.tell())
-    async with hot_transaction(engine) as connection:
+    async with _patient_transaction(engine) as connection:
         return await close_staging(connection, progress.seq)
 
 
@@ -116,7 +128,7 @@ async def _merge_page(
 ) -> StoredImport:
     for _attempt in range(MAX_PAGE_TRIES):
         try:
-            async with hot_transaction(engine) as connection:
+            async with _patient_transaction(engine) as connection:
                 return await merge_page(
                     connection,
                     project,
@@ -134,5 +146,5 @@ async def _merge_page(
 
 async def read_faults(engine: AsyncEngine, import_seq: int, *, after_line: int = 0) -> list[Fault]:
     """The next page of rows that were not merged; empty after the last."""
-    async with hot_transaction(engine) as connection:
+    async with _patient_transaction(engine) as connection:
         return await list_faults(connection, import_seq, after_line=after_line, limit=PAGE_ROWS)
