@@ -16,10 +16,13 @@ from shared.db.migrate import current_revision, upgrade
 from shared.db.queries.installation import check_secret_keys, store_secret_check
 from shared.db.secrets import open_secret_box
 from shared.db.session import create_engine, create_sessions
-from shared.errors import ConfigurationError, NotReachable
+from shared.errors import ConfigurationError, NotReachable, TidingsError
 from shared.settings import Settings
 
 Result = TypeVar("Result")
+
+# the server is there, but whom it waited for took too long
+_GAVE_UP = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
 
 
 def run_async(coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -49,6 +52,11 @@ def database_errors(settings: Settings) -> Iterator[None]:
         ) from error
     except (OperationalError, psycopg.OperationalError) as error:
         url = make_url(settings.require_database_url())
+        if isinstance(getattr(error, "orig", error), _GAVE_UP):
+            raise TidingsError(
+                f"Postgres at {url.host}:{url.port or 5432} gave up waiting: {_reason(error)}",
+                hint="Another process holds what this needs; try again when that is done.",
+            ) from error
         raise NotReachable(
             f"Postgres at {url.host}:{url.port or 5432} cannot be used: {_reason(error)}",
             hint="Check TIDINGS_DATABASE_URL and that the server is running.",

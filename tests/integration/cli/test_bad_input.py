@@ -8,6 +8,7 @@ import pytest
 
 from deploy.embedded import DataDirectory, EmbeddedPostgres, choose_port
 from shared.settings import Settings
+from tests.factories import Factory
 from tests.integration.cli.conftest import Finished, Tidings
 
 FAILED, USAGE, NOT_REACHABLE = 1, 2, 4
@@ -73,6 +74,14 @@ def test_a_database_that_was_never_migrated(
     finished = tidings("project", "list")
     assert_said(finished, USAGE, "does not fit this version")
     assert "tidings migrate" in finished.stderr
+
+
+def test_a_database_where_somebody_holds_what_is_needed(tidings: Tidings, installation: Settings) -> None:
+    with Factory(installation).connect() as other, other.transaction():
+        other.execute("LOCK TABLE projects")
+        finished = tidings("project", "list")
+    assert_said(finished, FAILED, "gave up waiting", "lock timeout")
+    assert "try again" in finished.stderr
 
 
 @pytest.mark.parametrize("scheme", ["redis", "amqp"])
