@@ -7,9 +7,11 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import IdleInTransactionSessionTimeout
 from psycopg.pq import TransactionStatus
 from sqlalchemy import event
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -34,7 +36,9 @@ def create_engine(settings: Settings, *, role: str, pool_size: int = 5) -> Async
     """An engine whose sessions carry the role's name, so a database view tells who holds what.
 
     A kept connection that Postgres has closed is replaced when it is taken out, so that a restart costs nobody an
-    error afterwards. One that breaks on use fails with a disconnect and empties the pool.
+    error afterwards. One that breaks on use fails with a disconnect and empties the pool. One that Postgres ended
+    because its transaction stood still, as behind a line that was dead for a while, is an OperationalError as well:
+    the driver counts it among those that are not worth another try.
     """
     engine = create_async_engine(
         settings.require_database_url(),
@@ -54,6 +58,8 @@ def create_engine(settings: Settings, *, role: str, pool_size: int = 5) -> Async
                 " -c jit=off"
                 # likewise: starting workers takes longer than most answers, and the cores belong to all
                 " -c max_parallel_workers_per_gather=0"
+                # a server east of Greenwich would show the last hours of the year 9999 as ones that Python has not
+                " -c timezone=UTC"
             ),
         },
     )
@@ -67,6 +73,11 @@ def create_engine(settings: Settings, *, role: str, pool_size: int = 5) -> Async
     def refuse_the_dead(dbapi_connection: Any, _record: object, _proxy: object) -> None:
         if _has_ended(dbapi_connection.driver_connection):
             raise InvalidatePoolError("Postgres closed the connection while it was idle.")  # the pool makes another
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def tell_of_a_lost_connection(context: ExceptionContext) -> None:
+        if isinstance(context.original_exception, IdleInTransactionSessionTimeout):
+            raise OperationalError(context.statement, None, context.original_exception, hide_parameters=True)
 
     return engine
 
@@ -124,11 +135,13 @@ async def _hot_connection(engine: AsyncEngine) -> AsyncIterator[HotConnection]:
     connection: HotConnection = pooled.driver_connection  # type: ignore[assignment]
     try:
         yield connection
-    except BaseException:
+    except BaseException as error:
         if connection.closed:
             # Postgres restarted or the line broke: its siblings in the pool are dead too
             await greenlet_spawn(pooled.invalidate)
             await engine.dispose()
+        if isinstance(error, IdleInTransactionSessionTimeout):
+            raise psycopg.OperationalError(str(error)) from error
         raise
     finally:
         await greenlet_spawn(pooled.close)

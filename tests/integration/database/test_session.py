@@ -1,6 +1,9 @@
 """Engines outlive the connections that Postgres closes."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,6 +16,7 @@ from sqlalchemy.util import greenlet_spawn
 from shared.db.fair_pool import FairQueue
 from shared.db.session import create_engine, create_sessions, hot_statements, hot_transaction
 from shared.settings import Settings
+from tests.processes import wait_until
 
 
 def end_all(settings: Settings) -> int:
@@ -22,6 +26,15 @@ def end_all(settings: Settings) -> int:
             connection.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
                 " WHERE application_name = 'tidings-test' AND datname = current_database()"
+            ).fetchall()
+        )
+
+
+def count_connections(settings: Settings) -> int:
+    with psycopg.connect(settings.require_database_url(), autocommit=True) as connection:
+        return len(
+            connection.execute(
+                "SELECT FROM pg_stat_activity WHERE application_name = 'tidings-test' AND datname = current_database()"
             ).fetchall()
         )
 
@@ -81,6 +94,41 @@ async def test_transactions_are_transactions_after_statements(settings: Settings
             await asyncio.wait_for(wait_long(), timeout=0.2)
 
     assert await is_in_transaction(engine)
+    await engine.dispose()
+
+
+async def test_a_transaction_that_stood_still_is_a_lost_connection(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.db.session.IDLE_IN_TRANSACTION_TIMEOUT_MS", 50)
+    engine = create_engine(settings, role="test", pool_size=1)
+
+    async def stand_still(execute: Callable[[Any], Awaitable[object]], statement: object) -> None:
+        await execute(statement)
+        wait_until(lambda: count_connections(settings) == 0)
+        await execute(statement)
+
+    with pytest.raises(psycopg.OperationalError, match="idle-in-transaction"):
+        async with hot_transaction(engine) as connection:
+            await stand_still(connection.execute, "SELECT 1")
+    with pytest.raises(sqlalchemy.exc.OperationalError, match="idle-in-transaction"):
+        async with create_sessions(engine)() as session:
+            await stand_still(session.execute, text("SELECT 1"))
+
+    assert await is_in_transaction(engine)
+    await engine.dispose()
+
+
+async def test_moments_are_read_in_utc_whatever_the_servers_zone(settings: Settings) -> None:
+    """The last hours of Python's calendar would lie beyond its end."""
+    engine = create_engine(settings, role="test", pool_size=1)
+    with psycopg.connect(settings.require_database_url(), autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET timezone = 'Asia/Tokyo'".encode())
+
+    async with create_sessions(engine)() as session:
+        last = await session.scalar(text("SELECT timestamptz '9999-12-31 23:59:59+00'"))
+
+    assert last == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     await engine.dispose()
 
 
