@@ -1,6 +1,30 @@
 """Every number Prometheus may read, in one place; labels name kinds and outcomes, never messages or addresses."""
 
+import time
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.samples import Sample
+
+KNOWN_FOR_SECONDS = 30.0
+"""Many times a sweep's interval: after so long without a look at the queues, nothing is known of them."""
+
+
+class PassingGauge(Gauge):
+    """A gauge whose values pass away unless they are renewed.
+
+    Of two schedulers one does the sweeps; the other, or one without its database, would for ever show what it saw last.
+    """
+
+    _set_at = float("-inf")  # monotonic
+
+    def set(self, value: float) -> None:
+        super().set(value)
+        self._set_at = time.monotonic()
+
+    def _child_samples(self) -> Iterable[Sample]:
+        return super()._child_samples() if time.monotonic() - self._set_at < KNOWN_FOR_SECONDS else ()
+
 
 _CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _CLAIM_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
@@ -30,10 +54,10 @@ LEASES_EXPIRED = Counter("tidings_leases_expired_total", "Claims returned by the
 RECIPIENTS_UNKNOWN = Counter("tidings_recipients_unknown_total", "Outcomes that stayed unclear", ["kind", "decision"])
 STALE_WRITES = Counter("tidings_stale_writes_total", "Writes refused because a newer token holds the batch")
 RINGS = Counter("tidings_rings_total", "Rings by result", ["result"])  # published, coalesced, skipped, failed
-OLDEST_DUE_SECONDS = Gauge(
+OLDEST_DUE_SECONDS = PassingGauge(
     "tidings_oldest_due_seconds", "Age of the oldest due batch", ["queue"], multiprocess_mode="mostrecent"
 )
-DUE_BATCHES = Gauge(
+DUE_BATCHES = PassingGauge(
     "tidings_due_batches",
     "Claimable batches, counted up to 10,000",
     ["queue"],
