@@ -46,6 +46,7 @@ from shared.providers.http2_frames import (
     SETTING,
     SETTINGS,
     SETTINGS_ACK,
+    UNREAD_LIMIT,
     WINDOW_UPDATE,
     BrokenRules,
 )
@@ -112,6 +113,7 @@ class Connection(asyncio.Protocol):
         self.is_over = False
         self.is_proven = not pool.is_careful  # takes more than one request at a time
         self._is_paused = False
+        self._unread = 0  # acknowledgements that wait behind what the server does not read
         self._streams: dict[int, Stream] = {}  # in the order of their deadlines
         self._next_id = 1
         self._unsent: dict[int, memoryview] = {}  # what waits of bodies for the server's windows
@@ -199,6 +201,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._is_paused = False
         self._changed()
+        self._unread = 0
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
@@ -330,8 +333,9 @@ class Connection(asyncio.Protocol):
         if not stream.status:
             raise BrokenRules("a body before its headers")
         content = self._unpadded(flags, payload)
-        stream.size += len(content)
-        stream.chunks.append(content)
+        if content:  # as many empty frames as a server likes take no memory
+            stream.size += len(content)
+            stream.chunks.append(content)
         if stream.size > BODY_LIMIT_BYTES:
             stream.chunks = [b"".join(stream.chunks)[:BODY_LIMIT_BYTES]]
             self._answer(self._reset(stream_id, CANCEL), stream.reply(is_cut=True))
@@ -375,7 +379,7 @@ class Connection(asyncio.Protocol):
             raise BrokenRules("settings cut short")
         for name, value in SETTING.iter_unpack(payload):
             self._set(name, value)
-        self._out.append(SETTINGS_ACK)
+        self._acknowledge(SETTINGS_ACK)
         if not self.ready.done():
             self.ready.set_result(None)
         self._send_unsent()
@@ -400,7 +404,7 @@ class Connection(asyncio.Protocol):
 
     def _take_ping(self, flags: int, payload: bytes) -> None:
         if not flags & ACK:
-            self._out.append(HEAD.pack(len(payload) << 8 | PING, ACK, 0) + payload)
+            self._acknowledge(HEAD.pack(len(payload) << 8 | PING, ACK, 0) + payload)
         elif self._ping is not None:
             self._ping.cancel()
             self._ping = None
@@ -420,6 +424,14 @@ class Connection(asyncio.Protocol):
     def _write_block(self, stream_id: int, block: bytes, flags: int) -> None:
         size = self._frame_bytes
         if len(block) <= size:
+    def _acknowledge(self, frame: bytes) -> None:
+        """Only memory would bound what a server that reads nothing can make us say (RFC 9113 §10.5)."""
+        if self._is_paused:
+            self._unread += 1
+            if self._unread > UNREAD_LIMIT:
+                raise BrokenRules("it asks on and on, and does not read what we answer")
+        self._out.append(frame)
+
             self._out += (HEAD.pack(len(block) << 8 | HEADERS, flags | END_HEADERS, stream_id), block)
             return
         parts = [block[start : start + size] for start in range(0, len(block), size)]

@@ -13,6 +13,7 @@ SETTING: Final = struct.Struct(">HI")
 
 FRAME_LIMIT_BYTES: Final = 16_384  # of those we take; nobody may send larger ones unless told so
 BLOCK_LIMIT_BYTES: Final = 64 * 1024
+UNREAD_LIMIT: Final = 1_000  # acknowledgements
 LARGEST_WINDOW: Final = 2**31 - 1
 LAST_STREAM: Final = 2**31 - 1
 FIRST_WINDOW: Final = 65_535  # octets of bodies under way, on a connection and on each stream, until told otherwise

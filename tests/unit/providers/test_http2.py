@@ -458,6 +458,23 @@ async def test_a_leaving_server_answers_what_it_has_taken(tls: ssl.SSLContext, t
     ]
 
 
+@pytest.mark.parametrize("question", [frame(PING, 0, 0, b"12345678"), frame(SETTINGS, 0, 0)], ids=["ping", "settings"])
+async def test_who_asks_on_and_reads_no_answer_is_left(
+    tls: ssl.SSLContext, transport: Http2Transport, question: bytes
+) -> None:
+    async def act(peer: Peer) -> None:
+        await peer.request()
+        while True:
+            peer.write(question * 1_000)
+            await peer.writer.drain()
+
+    async with serving(tls, act) as server:
+        (failure,) = await exchange(transport, server.origin, b"x")
+
+    assert isinstance(failure, Failure)
+    assert "does not read what we answer" in failure.reason
+
+
 @pytest.mark.parametrize("is_dead", [True, False])
 async def test_a_connection_that_has_died_is_left(
     tls: ssl.SSLContext, certificates: Certificates, *, is_dead: bool
