@@ -360,7 +360,7 @@ class Connection(asyncio.Protocol):
             return
         self._remove(stream_id)
         if code == REFUSED_STREAM:
-            self._answer(stream, Failure("the server refused the stream", never_left=True))
+            self._refuse(stream, "the server refused the stream")
         else:
             self._answer(stream, Failure(f"the server reset the stream (code {code})", never_left=False))
 
@@ -370,7 +370,7 @@ class Connection(asyncio.Protocol):
         last_stream &= LAST_STREAM
         failure = Failure(f"the server refused the stream: it is leaving (code {code})", never_left=True)
         for stream_id in [stream_id for stream_id in self._streams if stream_id > last_stream]:
-            self._answer(self._remove(stream_id), failure)
+            self._refuse(self._remove(stream_id), f"the server refused the stream: it is leaving (code {code})")
 
     def _take_settings(self, flags: int, payload: bytes) -> None:
         if flags & ACK:
@@ -482,6 +482,10 @@ class Connection(asyncio.Protocol):
     def _expire(self) -> None:
         """Give up what was not answered in time. The streams stand in the order of their deadlines."""
         now = self._loop.time()
+    def _refuse(self, stream: Stream, reason: str) -> None:
+        """The server says that it did nothing about it; where it had begun to answer, that is not believed."""
+        self._answer(stream, Failure(reason, never_left=not stream.status))
+
         for stream_id in list(takewhile(lambda stream_id: self._streams[stream_id].deadline <= now, self._streams)):
             stream = self._reset(stream_id, CANCEL)
             self._answer(stream, Failure(f"no answer within {self._timeout_seconds:g} s", never_left=False))

@@ -458,6 +458,25 @@ async def test_a_leaving_server_answers_what_it_has_taken(tls: ssl.SSLContext, t
     ]
 
 
+@pytest.mark.parametrize("refusal", ["a reset", "a farewell"])
+async def test_a_server_that_began_to_answer_is_not_believed_that_it_refused(
+    tls: ssl.SSLContext, transport: Http2Transport, refusal: str
+) -> None:
+    async def act(peer: Peer) -> None:
+        stream = await peer.request()
+        refused = {
+            "a reset": frame(RESET, 0, stream, struct.pack(">I", 7)),
+            "a farewell": frame(GOAWAY, 0, 0, struct.pack(">II", 0, 0)),
+        }
+        peer.write(frame(HEADERS_FRAME, END_HEADERS, stream, OK), refused[refusal])
+
+    async with serving(tls, act) as server:
+        (failure,) = await exchange(transport, server.origin, b"x")
+
+    assert isinstance(failure, Failure)
+    assert not failure.never_left
+
+
 @pytest.mark.parametrize("question", [frame(PING, 0, 0, b"12345678"), frame(SETTINGS, 0, 0)], ids=["ping", "settings"])
 async def test_who_asks_on_and_reads_no_answer_is_left(
     tls: ssl.SSLContext, transport: Http2Transport, question: bytes
