@@ -175,6 +175,7 @@ class Connection(asyncio.Protocol):
         for stream_id in [stream_id for stream_id, stream in self._streams.items() if stream.flow is flow]:
             self._reset(stream_id, CANCEL)
         self.flush()
+        self._close_if_spent()
 
     def close(self, reason: str) -> None:
         """End it now; what is under way is answered with a Failure."""
@@ -200,8 +201,8 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_paused = False
-        self._changed()
         self._unread = 0
+        self._changed()
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
@@ -216,9 +217,12 @@ class Connection(asyncio.Protocol):
 
     def _finish_turn(self) -> None:
         self.flush()
+        self._close_if_spent()
+        self._changed()
+
+    def _close_if_spent(self) -> None:
         if not self.is_usable and not self._streams:
             self._transport.close()
-        self._changed()
 
     # What the server says
 
@@ -368,7 +372,6 @@ class Connection(asyncio.Protocol):
         """Later streams than the named one were not looked at; the others will be answered."""
         self.is_usable = False
         last_stream &= LAST_STREAM
-        failure = Failure(f"the server refused the stream: it is leaving (code {code})", never_left=True)
         for stream_id in [stream_id for stream_id in self._streams if stream_id > last_stream]:
             self._refuse(self._remove(stream_id), f"the server refused the stream: it is leaving (code {code})")
 
@@ -421,9 +424,6 @@ class Connection(asyncio.Protocol):
 
     # What we say
 
-    def _write_block(self, stream_id: int, block: bytes, flags: int) -> None:
-        size = self._frame_bytes
-        if len(block) <= size:
     def _acknowledge(self, frame: bytes) -> None:
         """Only memory would bound what a server that reads nothing can make us say (RFC 9113 §10.5)."""
         if self._is_paused:
@@ -432,6 +432,9 @@ class Connection(asyncio.Protocol):
                 raise BrokenRules("it asks on and on, and does not read what we answer")
         self._out.append(frame)
 
+    def _write_block(self, stream_id: int, block: bytes, flags: int) -> None:
+        size = self._frame_bytes
+        if len(block) <= size:
             self._out += (HEAD.pack(len(block) << 8 | HEADERS, flags | END_HEADERS, stream_id), block)
             return
         parts = [block[start : start + size] for start in range(0, len(block), size)]
@@ -479,13 +482,13 @@ class Connection(asyncio.Protocol):
     def _answer(stream: Stream, answer: Reply | Failure) -> None:
         stream.flow.finish(stream.index, answer)
 
-    def _expire(self) -> None:
-        """Give up what was not answered in time. The streams stand in the order of their deadlines."""
-        now = self._loop.time()
     def _refuse(self, stream: Stream, reason: str) -> None:
         """The server says that it did nothing about it; where it had begun to answer, that is not believed."""
         self._answer(stream, Failure(reason, never_left=not stream.status))
 
+    def _expire(self) -> None:
+        """Give up what was not answered in time. The streams stand in the order of their deadlines."""
+        now = self._loop.time()
         for stream_id in list(takewhile(lambda stream_id: self._streams[stream_id].deadline <= now, self._streams)):
             stream = self._reset(stream_id, CANCEL)
             self._answer(stream, Failure(f"no answer within {self._timeout_seconds:g} s", never_left=False))

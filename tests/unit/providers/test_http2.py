@@ -458,6 +458,26 @@ async def test_a_leaving_server_answers_what_it_has_taken(tls: ssl.SSLContext, t
     ]
 
 
+async def test_a_leaving_connection_is_closed_when_nobody_waits_for_it_any_more(
+    tls: ssl.SSLContext, transport: Http2Transport
+) -> None:
+    said, closed = asyncio.Event(), asyncio.Event()
+
+    async def act(peer: Peer) -> None:
+        peer.write(frame(GOAWAY, 0, 0, struct.pack(">II", await peer.request(), 0)), frame(PING, 0, 0, b"12345678"))
+        await peer.frame_of(PING)  # so it has read the GOAWAY
+        said.set()
+        await peer.reader.read()
+        closed.set()
+
+    async with serving(tls, act) as server:
+        sending = asyncio.create_task(exchange(transport, server.origin, b"x"))
+        await said.wait()
+        sending.cancel()
+        async with asyncio.timeout(5):
+            await closed.wait()
+
+
 @pytest.mark.parametrize("refusal", ["a reset", "a farewell"])
 async def test_a_server_that_began_to_answer_is_not_believed_that_it_refused(
     tls: ssl.SSLContext, transport: Http2Transport, refusal: str
