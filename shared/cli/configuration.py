@@ -6,7 +6,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from shared.cli.connection import DEFAULT_DIRECTORY, DataDir, settings_beside
+from shared.cli.connection import DEFAULT_DIRECTORY, DataDir, is_readable_address, settings_beside
 from shared.cli.output import AsJson, print_json, print_table
 from shared.errors import ConfigurationError
 from shared.settings import Settings
@@ -65,6 +65,8 @@ def _shown(value: object) -> object:
 
 
 def _without_password(url: str) -> str:
+    if not is_readable_address(url):
+        return MASK  # a password may be anywhere in it
     address = urlsplit(url)
     if address.password is None:
         return url

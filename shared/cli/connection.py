@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -60,13 +61,42 @@ def settings_beside(directory: Path) -> Settings:
 
     Either all of its variables are taken or none: mixing two installations would send one's mail through the other.
     """
-    settings = load_settings()
+    settings = load_readable_settings()
     path = directory / "environment.json"
     if settings.database_url or settings.broker_url or not path.exists():
         return settings
-    os.environ.update(json.loads(path.read_text()))
+    try:
+        os.environ.update(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be used: {error}.", hint="Start `tidings up` again on this directory; it writes it."
+        ) from error
     load_settings.cache_clear()
     return load_settings()
+
+
+def load_readable_settings() -> Settings:
+    """The settings. Raises ConfigurationError for an address whose parts cannot be told from each other.
+
+    Libraries would do so with the whole address, and the password in it.
+    """
+    settings = load_settings()
+    for name in ("database_url", "broker_url"):
+        if not is_readable_address(getattr(settings, name) or ""):
+            raise ConfigurationError(
+                f"TIDINGS_{name.upper()} cannot be read: its host or port is none.",
+                hint="In a password write / as %2F, @ as %40, : as %3A, # as %23 and % as %25.",
+            )
+    return settings
+
+
+def is_readable_address(url: str) -> bool:
+    """Whether host and port can be told from the rest."""
+    try:
+        urlsplit(url).port  # noqa: B018  # reading it is the check
+    except ValueError:
+        return False
+    return True
 
 
 def write_private(path: Path, text: str) -> None:

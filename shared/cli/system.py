@@ -13,6 +13,7 @@ from deploy.embedded import DataDirectory, EmbeddedPostgres, EmbeddedRedis, Prog
 from shared.cli.connection import (
     Connection,
     forget_environment,
+    load_readable_settings,
     read_connection,
     write_connection,
     write_environment,
@@ -33,7 +34,7 @@ from shared.cli.supervisor import Role, Supervisor
 from shared.db.secrets import new_secret_key
 from shared.errors import ConfigurationError
 from shared.queue.probe import probe_broker
-from shared.settings import Settings, load_settings
+from shared.settings import Settings
 
 START_SECONDS = 60.0
 
@@ -59,7 +60,7 @@ class System:
         self._plan = plan
         self._say = say
         self._hurry = hurry
-        self._settings = load_settings()
+        self._settings = load_readable_settings()
         self._port = _free_port(self._settings.port if plan.port is None else plan.port, self._settings.host)
         self._stack = ExitStack()
         self._supervisor: Supervisor | None = None

@@ -47,6 +47,32 @@ def test_a_database_that_is_no_postgres(tidings: Tidings, monkeypatch: pytest.Mo
     assert_said(tidings("migrate"), USAGE, "TIDINGS_DATABASE_URL names no Postgres database")
 
 
+@pytest.mark.parametrize("command", ["migrate", "project list", "doctor", "up", "config"])
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("DATABASE", "postgresql://tidings:hu/sh@127.0.0.1/tidings"),
+        ("DATABASE", "postgresql://[::1/tidings"),
+        ("BROKER", "redis://:hu/sh@127.0.0.1:6379/0"),
+        ("BROKER", "redis://127.0.0.1:99999/0"),
+    ],
+)
+def test_an_address_whose_parts_run_into_each_other(
+    tidings: Tidings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, command: str, name: str, address: str
+) -> None:
+    monkeypatch.setenv(f"TIDINGS_{name}_URL", address)
+    finished = tidings(*command.split())
+    assert_said(finished, USAGE, f"TIDINGS_{name}_URL cannot be read")
+    assert "hu/sh" not in finished.stdout + finished.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_up_left_is_spoiled(tidings: Tidings, tmp_path: Path) -> None:
+    (tmp_path / ".tidings").mkdir()
+    (tmp_path / ".tidings" / "environment.json").write_text("{")
+    assert_said(tidings("project", "list"), USAGE, "environment.json cannot be used")
+
+
 @pytest.mark.parametrize("command", ["migrate", "project list", "key list", "up"])
 def test_a_database_that_does_not_answer(
     tidings: Tidings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str

@@ -92,6 +92,13 @@ def test_config_lists_every_setting_and_masks_what_is_secret(tidings: Tidings, i
     assert installation.secret_keys.get_secret_value() not in finished.stdout
 
 
+def test_config_masks_all_of_an_address_that_cannot_be_read(tidings: Tidings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDINGS_FILES_ENDPOINT", "http://tidings:hu/sh@127.0.0.1:9000")
+    listed = tidings("config")
+    assert listed.status == 0
+    assert "hu/sh" not in listed.stdout
+
+
 def test_config_lists_the_defaults_beside_a_wrong_setting(tidings: Tidings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDINGS_WINDOW", "many")
     finished = tidings("config")
