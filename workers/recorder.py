@@ -28,6 +28,7 @@ RECONNECT_SECONDS = 0.25
 DATABASE_AWAY = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,  # this process was frozen between two statements
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.TimeoutError,  # every pooled connection was busy for too long
 )
@@ -224,6 +225,9 @@ class Recorder:
                     )
             except DATABASE_AWAY as error:
                 log.warning("leases not renewed", batches=len(held), error=type(error).__name__)
+                continue
+            except Exception:
+                log.exception("leases not renewed", batches=len(held))  # a bug, for which the next ones must not suffer
                 continue
             for batch in held:
                 if batch.claimed.seq in renewed:

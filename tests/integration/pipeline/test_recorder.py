@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import psycopg
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -79,6 +80,23 @@ async def test_outcomes_wait_as_long_as_the_database_is_away(bench: Bench, engin
         await done
 
     assert bench.states(run) == {"sent": 3}
+
+
+async def test_a_renewal_that_fails_for_good_is_not_the_last_one(bench: Bench) -> None:
+    await bench.planned_campaign(2, batch_size=1)
+    async with working(bench, Provider(), lease_seconds=0.3) as worker:
+        broken, whole = [(await worker.claim(turns=1))[0] for _ in range(2)]
+        worker.recorder.hold(replace(broken, claimed=replace(broken.claimed, token=2**70)))  # no row has this
+        worker.recorder.hold(whole)
+        with capture_logs() as logs:
+            async with asyncio.timeout(5):
+                while not logs:  # noqa: ASYNC110  # the recorder tells nobody else
+                    await asyncio.sleep(0.01)
+        worker.recorder.let_go(broken)
+        before = whole.lease_deadline
+        async with asyncio.timeout(5):
+            while whole.lease_deadline == before:  # noqa: ASYNC110  # likewise
+                await asyncio.sleep(0.01)
 
 
 async def test_a_batch_whose_recording_fails_for_good_is_left_to_the_sweep_and_takes_nobody_along(bench: Bench) -> None:
