@@ -9,6 +9,7 @@ import pytest
 import typer.main
 
 from shared.cli.main import app
+from shared.domain.queues import PROVIDER_KINDS
 from shared.settings import Settings
 from shared.simulator.__main__ import _parser as simulator_parser
 
@@ -47,7 +48,7 @@ def names_of_settings() -> set[str]:
 
 @pytest.mark.parametrize("file", CONTAINER_FILES, ids=lambda file: file.name)
 def test_every_variable_named_is_a_setting(file: Path) -> None:
-    named = set(re.findall(r"TIDINGS_[A-Z_]+", file.read_text()))
+    named = set(re.findall(r"TIDINGS_[A-Z0-9_]+", file.read_text()))
     assert named
     assert named <= names_of_settings()
 
@@ -73,16 +74,24 @@ def test_every_role_starts_with_a_command_the_image_has(name: str) -> None:
     commands[word].make_context(word, arguments)  # a UsageError where it knows an option not
 
 
-def test_the_simulator_listens_where_the_workers_send() -> None:
+def test_the_simulator_listens_where_all_traffic_is_sent() -> None:
     word, *arguments = command_of(service(WITH_SIMULATOR, "simulator"))
     options = simulator_parser(Path()).parse_args(arguments)
-    worker = service(WITH_SIMULATOR, "worker")
+    found = re.findall(r"^  TIDINGS_ENDPOINT_(\w+): (\S+)$", WITH_SIMULATOR.read_text(), re.MULTILINE)
+    ports = {"fcm": options.fcm_port, "apns": options.apns_port}
+    addresses = {kind: f"https://{options.advertise}:{ports.get(kind, options.https_port)}" for kind in PROVIDER_KINDS}
 
     assert word == "simulator"
-    assert number(rf"TIDINGS_ENDPOINT_SMTP: {options.advertise}:(\d+)", worker) == options.smtp_port
-    assert number(rf"TIDINGS_ENDPOINT_FCM: https://{options.advertise}:(\d+)", worker) == options.fcm_port
-    assert number(rf"TIDINGS_ENDPOINT_APNS: https://{options.advertise}:(\d+)", worker) == options.apns_port
+    assert {kind.lower(): where for kind, where in found} == {
+        **addresses,
+        "smtp": f"{options.advertise}:{options.smtp_port}",
+    }
     assert number(r"urlopen\('http://127.0.0.1:(\d+)/", service(WITH_SIMULATOR, "simulator")) == options.http_port
+
+
+def test_whoever_reaches_providers_or_object_storage_has_a_way_out() -> None:
+    for name in ("api", "worker", "scheduler"):
+        assert re.search(r"^    networks: \[inside, outside\]", service(COMPOSE, name), re.MULTILINE), name
 
 
 def test_probes_ask_where_the_roles_answer() -> None:
