@@ -424,6 +424,26 @@ async def test_a_connection_whose_stream_ids_are_used_up_is_replaced(
     assert sorted(streams) == [1, 1, 1, 3, 3, 3, 5, 5, 7, 7]
 
 
+async def test_a_server_may_want_fewer_streams_than_are_under_way(
+    tls: ssl.SSLContext, certificates: Certificates
+) -> None:
+    """From then on one at a time: what follows a request is the answer to our question, not the next request."""
+    transport = Http2Transport(timeout_seconds=5, ca_file=certificates.ca_file, connections=1)
+
+    async def act(peer: Peer) -> None:
+        streams = [await peer.request() for _ in range(5)]
+        peer.write(setting(3, 1))
+        while True:
+            peer.write(*(frame(HEADERS_FRAME, END_HEADERS | END_STREAM, stream, OK) for stream in streams))
+            streams = [await peer.request()]
+            peer.write(frame(PING, 0, 0, b"12345678"))
+            assert (await peer.frame())[0] == PING
+
+    async with serving(tls, act, settings=setting(3, 5)) as server:
+        assert await exchange(transport, server.origin, *[b"x"] * 8) == [Reply(200, b"")] * 8
+        await transport.aclose()
+
+
 async def test_a_further_connection_that_fails_harms_nobody(tls: ssl.SSLContext, transport: Http2Transport) -> None:
     """The first goes on with everything."""
     is_first = True
