@@ -16,6 +16,7 @@ from shared.cli.output import AsJson, print_json, results
 from shared.db.migrate import current_revision, newest_revision
 from shared.db.pools import CONNECTIONS_PER_PROCESS
 from shared.db.queries.installation import check_secret_keys, is_live
+from shared.db.queries.rotation import check_stored_secrets
 from shared.db.secrets import open_secret_box
 from shared.errors import NotReachable, TidingsError
 from shared.files.objects import open_object_store
@@ -155,6 +156,7 @@ def _secrets(settings: Settings) -> Finding:
 
     async def check() -> bool:
         async with open_session(settings) as session:
+            await check_stored_secrets(session, box)
             return await check_secret_keys(session, box)
 
     if run_async(check()):

@@ -1,7 +1,6 @@
 """Encryption of what is kept at rest: AES-256-GCM, rotating keys, bound to the row it stands in."""
 
 import base64
-import binascii
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,10 +44,10 @@ class SecretBox:
                 f"A stored secret was encrypted with key {key_id!r}, which this process does not have.",
                 hint="Add the old key to TIDINGS_SECRET_KEYS (newest first) or to the secret key file.",
             )
-        raw = base64.b64decode(body)
         try:
+            raw = base64.b64decode(body)
             return cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode()).decode()
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # the latter: cut short, or no BASE64 any more
             raise ConfigurationError(
                 f"A stored secret cannot be decrypted with key {key_id!r}.",
                 hint="The key under this id is not the one it was encrypted with, or the row was tampered with.",
@@ -67,20 +66,25 @@ def new_secret_key() -> str:
 
 def parse_secret_keys(text: str) -> list[SecretKey]:
     """Keys out of `ID:BASE64` entries, separated by commas or line ends, newest first."""
-    keys = []
+    keys: dict[str, SecretKey] = {}
     for entry in text.replace(",", "\n").split():
         key_id, _, encoded = entry.partition(":")
         try:
             key = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
+        except ValueError:
             key = b""
         if not key_id or "." in key_id or len(key) != KEY_BYTES:
             raise ConfigurationError(
                 f"The secret key {key_id!r} is not ID:BASE64 of {KEY_BYTES} bytes.",
                 hint="Make one with `tidings key secret`.",
             )
-        keys.append(SecretKey(key_id, key))
-    return keys
+        if key_id in keys:
+            raise ConfigurationError(
+                f"There are two secret keys under the id {key_id!r}.",
+                hint="Stored secrets name their key by its id, so each needs its own. `tidings key secret` makes one.",
+            )
+        keys[key_id] = SecretKey(key_id, key)
+    return list(keys.values())
 
 
 def open_secret_box(settings: Settings) -> SecretBox:

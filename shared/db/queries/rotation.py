@@ -1,6 +1,9 @@
 """Encrypting again what was encrypted with an older secret key, in pages, while everything runs."""
 
-from sqlalchemy import delete, or_, select, update
+from typing import Any
+
+from sqlalchemy import ColumnElement, SQLColumnExpression, delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.db.models import Installation, Provider, ProviderToken
@@ -18,12 +21,7 @@ async def encrypt_credentials_again(session: AsyncSession, box: SecretBox) -> in
     """
     statement = (
         select(Provider)
-        .where(
-            or_(
-                Provider.credentials_encrypted.not_like(f"{box.newest_key_id}.%"),
-                Provider.receipts_secret_encrypted.not_like(f"{box.newest_key_id}.%"),
-            )
-        )
+        .where(or_(_is_older(Provider.credentials_encrypted, box), _is_older(Provider.receipts_secret_encrypted, box)))
         .order_by(Provider.seq)
         .limit(PAGE)
         .with_for_update()
@@ -38,13 +36,43 @@ async def encrypt_credentials_again(session: AsyncSession, box: SecretBox) -> in
     return len(found)
 
 
+def _key_id(sealed: SQLColumnExpression[Any]) -> ColumnElement[str]:
+    return func.split_part(sealed, ".", 1)
+
+
+def _is_older(sealed: SQLColumnExpression[Any], box: SecretBox) -> ColumnElement[bool]:
+    return _key_id(sealed) != box.newest_key_id
+
+
 def _again(box: SecretBox, sealed: str, context: str) -> str:
     return box.encrypt(box.decrypt(sealed, context=context), context=context)
 
 
 async def drop_older_secrets(session: AsyncSession, box: SecretBox) -> None:
     """Short-lived tokens are made anew; the word that checks the keys is encrypted again."""
-    await session.execute(delete(ProviderToken).where(ProviderToken.token_encrypted.not_like(f"{box.newest_key_id}.%")))
+    await session.execute(delete(ProviderToken).where(_is_older(ProviderToken.token_encrypted, box)))
     word = await session.scalar(select(Installation.secret_check))
     if word is not None:
         await session.execute(update(Installation).values(secret_check=_again(box, word, CHECK_CONTEXT)))
+
+
+async def check_stored_secrets(session: AsyncSession, box: SecretBox) -> None:
+    """Decrypt one secret of each key that any is under. Raises ConfigurationError where that fails.
+
+    The word that checks the keys tells of one key only. A role that was not started anew before a rotation goes on
+    encrypting with an older one.
+    """
+    contexts = {
+        Provider.credentials_encrypted: credentials_context,
+        Provider.receipts_secret_encrypted: receipts_context,
+    }
+    for sealed, context_of in contexts.items():
+        key_id = _key_id(sealed)
+        of_each_key = (
+            select(Provider.project_seq, Provider.id, sealed)
+            .where(sealed.is_not(None))
+            .ext(distinct_on(key_id))
+            .order_by(key_id, Provider.seq)
+        )
+        for project_seq, provider_id, secret in await session.execute(of_each_key):
+            box.decrypt(str(secret), context=context_of(project_seq, provider_id))
