@@ -38,6 +38,8 @@ def meaning_of_status(status: int) -> Meaning:
     """For HTTP statuses that a provider's table has no line for."""
     if status in {429, 503}:
         return THROTTLED
+    if 200 <= status < 300:
+        return UNKNOWN  # a success in words that nobody told us
     if status < 400 or status in {401, 402, 403, 404, 405}:
         return FAULT  # not the provider's API that answered, or not to us
     return REFUSED if status < 500 else UNKNOWN

@@ -96,6 +96,7 @@ class TestApnsContract(AdapterContract):
         Answer("moved", HttpAnswer(301, b"", (("location", "https://127.0.0.1:1/"),)), AccountFault),
         Answer("gateway", HttpAnswer(502, b"<html>bad gateway</html>"), Unknown),
         Answer("captive portal", HttpAnswer(200, b"<html>welcome</html>"), Unknown),
+        Answer("accepted, in other words", HttpAnswer(202), Unknown),
         Answer("refused stream", ResetStream(h2.errors.ErrorCodes.REFUSED_STREAM), Retry, None, "provider"),
         Answer("reset stream", ResetStream(), Unknown),
     )

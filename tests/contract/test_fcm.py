@@ -73,6 +73,7 @@ class TestFcmContract(AdapterContract):
         Answer("unheard-of 5xx", HttpAnswer(507, b"[]"), Unknown),
         Answer("accepted, unreadable", HttpAnswer(200, b"<html>captive portal</html>"), Unknown),
         Answer("accepted, nameless", HttpAnswer(200, b"{}"), Unknown),
+        Answer("accepted, in other words", HttpAnswer(202, b""), Unknown),
         Answer("refused stream", ResetStream(h2.errors.ErrorCodes.REFUSED_STREAM), Retry, None, "provider"),
         Answer("reset stream", ResetStream(), Unknown),
     )

@@ -126,6 +126,7 @@ class TestMailgunContract(AdapterContract):
         of_call("unavailable", HttpAnswer(503, b"<html>"), Retry),
         of_call("accepted, unreadable", HttpAnswer(200, b"Mailgun Magnificent API"), Unknown),
         of_call("accepted, nameless", HttpAnswer(200, b'{"message":"Queued. Thank you."}'), Unknown),
+        of_call("accepted, in other words", HttpAnswer(202, b'{"message":"Queued. Thank you."}'), Unknown),
     )
     hostile_contents = HOSTILE_CONTENTS
     hostile_identifiers = HOSTILE_IDENTIFIERS

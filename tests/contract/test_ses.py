@@ -181,6 +181,7 @@ class TestSesContract(AdapterContract):
         said(503, "ServiceUnavailable", Retry),
         of_call("bad gateway", HttpAnswer(502, b"<html>"), Unknown),
         of_call("accepted, unreadable", HttpAnswer(200, b"<html>"), Unknown),
+        of_call("accepted, in other words", HttpAnswer(202, b"{}"), Unknown),
         of_call("accepted, too few", HttpAnswer(200, b'{"BulkEmailEntryResults":[{"Status":"SUCCESS"}]}'), Unknown),
         of_call(
             "accepted, nameless", HttpAnswer(200, b'{"BulkEmailEntryResults":[{"Status":"SUCCESS"},{},7]}'), Unknown

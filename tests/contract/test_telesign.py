@@ -54,6 +54,7 @@ ANYWHERE = (
     Answer("bad gateway", HttpAnswer(502, b"<html>"), Unknown),
     Answer("unavailable", said(503, 1), Unknown),
     Answer("accepted, unreadable", HttpAnswer(200, b"<html>captive portal</html>"), Unknown),
+    Answer("accepted, in other words", HttpAnswer(202, b"{}"), Unknown),
     Answer("accepted, of another shape", HttpAnswer(200, b'{"status":[290],"errors":[293]}'), Unknown),
     Answer("accepted, unheard-of", said(200, 299), Unknown),
 )

@@ -60,6 +60,7 @@ class TestVonageContract(AdapterContract):
         Answer("no parts", HttpAnswer(200, b'{"message-count":"0","messages":[]}'), Unknown),
         Answer("parts of another shape", HttpAnswer(200, b'{"messages":["0"]}'), Unknown),
         Answer("HTML with 200", HttpAnswer(200, b"<html>maintenance</html>"), Unknown),
+        Answer("accepted, in other words", HttpAnswer(202), Unknown),
         Answer("401", HttpAnswer(401, PROBLEM), AccountFault),
         Answer("402", HttpAnswer(402, b"{}"), AccountFault),
         Answer("404", HttpAnswer(404, b""), AccountFault),
