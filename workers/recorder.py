@@ -85,7 +85,8 @@ class Recorder:
 
     def let_go(self, batch: OpenBatch) -> None:
         """Renew its lease no more. What it has gathered is still written, if the token holds so long."""
-        self._held.pop(batch.claimed.seq, None)
+        if self._held.get(batch.claimed.seq) is batch:  # else it was given back and claimed again, under another token
+            del self._held[batch.claimed.seq]
 
     async def mark(self, batch: OpenBatch, mark_to: int) -> None:
         """Commit that `targets[:mark_to]` may be sent from now on. Raises StaleClaim when the batch is lost."""
@@ -133,8 +134,13 @@ class Recorder:
     def _gather(self, dirty: list[OpenBatch]) -> tuple[Recording, list[_Taken]]:
         recording = Recording()
         taken = []
+        seqs: set[int] = set()
         now = self._clock.now()
         for batch in dirty:
+            if batch.claimed.seq in seqs:
+                self._touch(batch)  # another claim of the same row: a recording knows a batch by its seq
+                continue
+            seqs.add(batch.claimed.seq)
             results, batch.results = batch.results, []
             waiters, batch.waiters = batch.waiters, []
             part = _Taken(batch, len(results), batch.mark_to, batch.is_closing, batch.release_at is not None, waiters)
@@ -190,7 +196,7 @@ class Recorder:
         if part.results:
             self._window.give_back(batch.queue, part.results)
         if part.is_closing or part.is_release:
-            self._held.pop(batch.claimed.seq, None)
+            self.let_go(batch)
         for waiter in part.waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -201,7 +207,7 @@ class Recorder:
         if not batch.is_stale:
             log.warning("batch lost", batch_seq=batch.claimed.seq, run=batch.claimed.run)
         batch.is_stale = batch.is_stopping = True
-        self._held.pop(batch.claimed.seq, None)
+        self.let_go(batch)
         if part.results:
             self._window.give_back(batch.queue, part.results)
         for waiter in part.waiters:
@@ -232,6 +238,6 @@ class Recorder:
             for batch in held:
                 if batch.claimed.seq in renewed:
                     batch.lease_deadline = began + self._lease_seconds
-                elif batch.claimed.seq in self._held:
+                elif self._held.get(batch.claimed.seq) is batch:
                     batch.is_stale = batch.is_stopping = True
-                    self._held.pop(batch.claimed.seq, None)
+                    self.let_go(batch)

@@ -86,7 +86,8 @@ async def test_a_renewal_that_fails_for_good_is_not_the_last_one(bench: Bench) -
     await bench.planned_campaign(2, batch_size=1)
     async with working(bench, Provider(), lease_seconds=0.3) as worker:
         broken, whole = [(await worker.claim(turns=1))[0] for _ in range(2)]
-        worker.recorder.hold(replace(broken, claimed=replace(broken.claimed, token=2**70)))  # no row has this
+        broken = replace(broken, claimed=replace(broken.claimed, token=2**70))  # no row has this
+        worker.recorder.hold(broken)
         worker.recorder.hold(whole)
         with capture_logs() as logs:
             async with asyncio.timeout(5):
@@ -97,6 +98,45 @@ async def test_a_renewal_that_fails_for_good_is_not_the_last_one(bench: Bench) -
         async with asyncio.timeout(5):
             while whole.lease_deadline == before:  # noqa: ASYNC110  # likewise
                 await asyncio.sleep(0.01)
+
+
+async def test_a_renewal_that_is_too_late_for_one_claim_of_a_batch_lets_go_of_no_later_one(bench: Bench) -> None:
+    await bench.planned_campaign(1)
+    async with working(bench, Provider(), lease_seconds=0.6) as worker:
+        (given_back,) = await worker.claim()
+        worker.recorder.hold(given_back)
+        with bench.factory.connect() as connection, connection.transaction():
+            connection.execute("UPDATE batches SET token = token + 1")
+            await bench.wait_for_a_blocked_statement()  # the renewal of the first claim
+            claimed_again = replace(given_back, claimed=replace(given_back.claimed, token=given_back.claimed.token + 1))
+            worker.recorder.hold(claimed_again)
+        before = claimed_again.lease_deadline
+        async with asyncio.timeout(5):
+            while claimed_again.lease_deadline == before:  # noqa: ASYNC110  # the recorder tells nobody
+                await asyncio.sleep(0.01)
+
+        assert not claimed_again.is_stale
+
+
+async def test_what_comes_too_late_for_one_claim_of_a_batch_is_not_written_under_the_next(bench: Bench) -> None:
+    run = await bench.planned_campaign(3)
+    async with working(bench, Provider()) as worker:
+        (lost,) = await worker.claim()
+        worker.recorder.hold(lost)
+        worker.window.charge(lost.queue, 1)
+        await worker.recorder.mark(lost, 1)
+        bench.run_out(lost.claimed)
+        await bench.recover()
+        claimed = {len(batch.claimed.targets): batch for batch in await worker.claim(turns=1) + await worker.claim()}
+        rest, resent = claimed[3], claimed[1]
+
+        worker.recorder.add(lost, (lost.claimed.targets[0], "", Accepted()))  # with the next commit, as the others are
+        await asyncio.gather(worker.recorder.mark(rest, 2), _finish(worker, resent))
+        await worker.come_to_rest()
+
+        assert bench.progress(run, "sent, resends") == (1, 1)
+        assert bench.ask("SELECT target_seq, resends FROM deliveries") == [(resent.claimed.targets[0], 1)]
+        assert bench.ask("SELECT seq, attempted_to FROM batches") == [(rest.claimed.seq, 2)]
 
 
 async def test_a_batch_whose_recording_fails_for_good_is_left_to_the_sweep_and_takes_nobody_along(bench: Bench) -> None:
