@@ -24,6 +24,8 @@ from shared.settings import Settings
 project_app = typer.Typer(no_args_is_help=True, help="Create, list and change projects.")
 key_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys; make a secret key.")
 
+MAX_KEY_DAYS = 36_500
+
 ProjectId = Annotated[
     str | None, typer.Option("--project", metavar="ID", help="Whose keys; none: the only project there is.")
 ]
@@ -114,11 +116,15 @@ def create_key(
     scope: Annotated[
         list[str] | None, typer.Option(help="What it may do; repeat for more. None: everything.", metavar="SCOPE")
     ] = None,
-    expires_in_days: Annotated[float | None, typer.Option(min=0, help="None: it does not expire.")] = None,
+    expires_in_days: Annotated[
+        float | None, typer.Option(min=0, max=MAX_KEY_DAYS, help="None: it does not expire.")
+    ] = None,
     data_dir: DataDir = DEFAULT_DIRECTORY,
     as_json: AsJson = False,
 ) -> None:
     """Create an API key. Its secret is shown once and stored nowhere."""
+    for unknown in sorted(set(scope or ()).difference(SCOPES)):
+        say(f"No endpoint asks for the scope {unknown!r}. There are {', '.join(SCOPES)}.")
     expires_at = None if expires_in_days is None else utc_now() + timedelta(days=expires_in_days)
 
     async def create(settings: Settings) -> tuple[ApiKey, str]:
