@@ -19,11 +19,12 @@ from shared.files.objects import open_object_store
 from shared.queue.rings import Ringer
 from shared.settings import Settings
 
-# Half an interval: two schedulers tick out of step, and a row moved by one keeps the other from repeating it.
+# Half an interval: two schedulers tick out of step, and a row moved by one keeps the other from repeating it. A row that
+# is further ahead than that was written before the database's clock was put back, or by a database with another clock.
 _TAKE_TICK = """
 INSERT INTO ticks (name, ran_at) VALUES (%(name)s, now())
 ON CONFLICT (name) DO UPDATE SET ran_at = now()
-WHERE ticks.ran_at <= now() - %(interval)s / 2 * interval '1 second'
+WHERE abs(extract(epoch FROM now() - ticks.ran_at)) >= %(interval)s / 2
 RETURNING true
 """
 

@@ -81,6 +81,17 @@ def test_a_tick_belongs_to_one_of_two_schedulers(brisk: Settings) -> None:
         assert ran == ["first", "second"]
 
 
+def test_a_database_clock_that_was_put_back_stops_no_tick(brisk: Settings) -> None:
+    ran: list[int] = []
+    with _running(brisk, _entry(lambda: ran.append(1))) as ticker:
+        _tick(ticker, "test")
+        with psycopg.connect(brisk.require_database_url()) as connection:
+            connection.execute("UPDATE ticks SET ran_at = ran_at + interval '2 hours'")
+        _tick(ticker, "test")
+
+    assert len(ran) == 2
+
+
 def test_a_tick_that_fails_comes_again(brisk: Settings) -> None:
     ran: list[int] = []
 
