@@ -18,6 +18,9 @@ SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 ASSERTION_LIFETIME_SECONDS: Final = 3600  # the most Google takes
 MARGIN_SECONDS: Final = 300.0  # a token is renewed this long before it ends
 
+PAUSE_SECONDS: Final = 10.0
+"""Before another token is asked for where none could be had: else all who send would wait for that, one by one."""
+
 GOOGLE_TOKEN_HOSTS: Final = frozenset({"oauth2.googleapis.com", "accounts.google.com", "www.googleapis.com"})
 """A service account comes from a customer: its token_uri must not make us call addresses inside our network."""
 
@@ -44,6 +47,8 @@ class GoogleToken:
         self._now = now
         self._token: str | None = None
         self._expires_at = 0.0
+        self._failure = ""  # why the last attempt to have one made failed
+        self._pause_until = 0.0
         self._lock = asyncio.Lock()
 
     async def current(self) -> str:
@@ -83,9 +88,15 @@ class GoogleToken:
             self._token, self._expires_at = stored
 
     async def _renew(self) -> str:
-        token = await self._store.renew(
-            self._account, self._purpose, stale=self._token, make=self._make, margin_seconds=MARGIN_SECONDS
-        )
+        if self._now() < self._pause_until:
+            raise TokenUnavailable(self._failure)
+        try:
+            token = await self._store.renew(
+                self._account, self._purpose, stale=self._token, make=self._make, margin_seconds=MARGIN_SECONDS
+            )
+        except TokenUnavailable as error:
+            self._failure, self._pause_until = str(error), self._now() + PAUSE_SECONDS
+            raise
         await self._recall()
         self._token = token
         return token

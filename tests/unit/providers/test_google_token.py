@@ -1,5 +1,6 @@
 """Access tokens are renewed before they end, and only where the service account may have them made."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
@@ -97,7 +98,18 @@ async def test_the_old_token_serves_while_no_new_one_can_be_had(story: Story) ->
     story.now += 200
     with pytest.raises(TokenUnavailable):
         await story.token.current()
+    story.now += 10
     assert await story.token.current() == "t4"
+
+
+async def test_who_waits_for_a_token_that_cannot_be_had_does_not_ask_again(story: Story) -> None:
+    """One attempt for all, or the last of them would wait for as many timeouts as there are senders."""
+    story.transport.answers = [Failure("no answer", never_left=False)] * 3
+
+    answers = await asyncio.gather(*[story.token.current() for _ in range(3)], return_exceptions=True)
+
+    assert [str(answer) for answer in answers] == ["no answer from the token endpoint: no answer"] * 3
+    assert len(story.transport.asked) == 1
 
 
 async def test_a_stale_token_is_renewed_once_for_all_who_complain(story: Story) -> None:
