@@ -38,9 +38,9 @@ class RejectedRequest(TidingsError):
     api/errors.py knows the HTTP status that belongs to each.
     """
 
-    def __init__(self, type: str, message: str) -> None:  # noqa: A002  # the wire contract's own word
+    def __init__(self, type: str, message: str, *, hint: str | None = None) -> None:  # noqa: A002  # the wire contract's own word
         self.type = type
-        super().__init__(message)
+        super().__init__(message, hint=hint)
 
 
 class StaleClaim(TidingsError):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import typer
 
@@ -16,6 +16,15 @@ from shared.errors import ConfigurationError, NotReachable, RejectedRequest, Tid
 from shared.settings import Settings, load_settings
 
 TIMEOUT_SECONDS = 30.0
+
+# what to do about a refusal, by its type
+_HINTS = {
+    "user_unauthorized": "Check key and project; `tidings key list` shows the keys there are.",
+    "project_not_found": "Check the project; `tidings project list` shows the projects there are.",
+    "general_unauthorized_scope": "Use a key that has it; `tidings key create --scope SCOPE` makes one.",
+    "general_route_not_found": "Check the endpoint; it ends in /v1.",
+    "message_not_found": "`tidings messages list` shows the messages there are.",
+}
 
 Endpoint = Annotated[
     str | None,
@@ -72,12 +81,17 @@ class Client:
     """Requests to the API, one connection each."""
 
     def __init__(self, access: Access, settings: Settings) -> None:
-        address = urlsplit(access.endpoint)
-        if address.scheme not in {"http", "https"} or not address.hostname:
+        if not _is_api_address(access.endpoint):
             raise ConfigurationError(
                 f"{access.endpoint!r} is no address of an API.", hint="It looks like https://tidings.example.com/v1."
             )
-        self._address = address
+        for name, text in (("project", access.project), ("key", access.key)):
+            if not _is_plain(text):  # a header cannot carry it, and the library would show it
+                raise ConfigurationError(
+                    f"The {name} has characters that none has.",
+                    hint=f"Did a space or a line end come with it? Check --{name} or TIDINGS_API_{name.upper()}.",
+                )
+        self._address = urlsplit(access.endpoint)
         self._access = access
         self._ca_file = settings.ca_file
 
@@ -85,8 +99,11 @@ class Client:
         return self._request("GET", path, parameters)
 
     def post(self, path: str, body: Mapping[str, object]) -> Any:
-        headers = {"Content-Type": "application/json"}
-        return self._request("POST", path, content=json.dumps(body).encode(), headers=headers)
+        try:
+            content = json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ConfigurationError("The text is not UTF-8.", hint="Convert it first, as iconv does.") from error
+        return self._request("POST", path, content=content, headers={"Content-Type": "application/json"})
 
     def delete(self, path: str, parameters: Sequence[tuple[str, str]] = ()) -> None:
         self._request("DELETE", path, parameters)
@@ -106,7 +123,8 @@ class Client:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = TIMEOUT_SECONDS,
     ) -> Any:
-        target = self._address.path.rstrip("/") + quote(path) + ("?" + urlencode(parameters) if parameters else "")
+        query = "?" + urlencode(parameters, errors="surrogateescape") if parameters else ""
+        target = f"{self._address.path.rstrip('/')}{path}{query}"
         connection = self._connect(timeout)
         try:
             connection.request(method, target, content, {**self._credentials(), **(headers or {})})
@@ -114,7 +132,7 @@ class Client:
             return _answer(response.status, response.read())
         except (OSError, http.client.HTTPException) as error:
             raise NotReachable(
-                f"The API at {self._address.scheme}://{self._address.netloc} does not answer: "
+                f"The API at {self._address.scheme}://{self._address.netloc.rpartition('@')[2]} does not answer: "
                 f"{getattr(error, 'strerror', None) or error or type(error).__name__}.",
                 hint="Check the endpoint, and that `tidings api` or `tidings up` is running there.",
             ) from error
@@ -134,6 +152,22 @@ class Client:
         return {"X-Appwrite-Project": self._access.project, "X-Appwrite-Key": self._access.key}
 
 
+def _is_api_address(endpoint: str) -> bool:
+    try:
+        address = urlsplit(endpoint)
+        host = address.hostname or ""
+        http.client.HTTPConnection(host, address.port)  # connects nowhere; refuses what cannot be a host
+        host.encode("idna")
+    except (ValueError, http.client.InvalidURL):
+        return False
+    return address.scheme in {"http", "https"} and bool(host) and (not address.path or _is_plain(address.path))
+
+
+def _is_plain(text: str) -> bool:
+    """Visible ASCII only."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
 def _answer(status: int, body: bytes) -> Any:
     try:
         answer = json.loads(body) if body else None
@@ -147,6 +181,5 @@ def _answer(status: int, body: bytes) -> Any:
     message = answer.get("message", "") if isinstance(answer, dict) else ""
     if status in {502, 503, 504}:
         raise NotReachable(f"The API cannot serve now: {message or status}")
-    raise RejectedRequest(
-        str(answer.get("type", "")) if isinstance(answer, dict) else "", message or f"Status {status}"
-    )
+    kind = str(answer.get("type", "")) if isinstance(answer, dict) else ""
+    raise RejectedRequest(kind, message or f"Status {status}", hint=_HINTS.get(kind))

@@ -13,7 +13,8 @@ from shared.cli.exits import DONE, FAILED, PARTLY_SENT
 from shared.cli.output import AsJson, print_json, print_table, results
 from shared.cli.watch import Board, MessageProgress, describe_counts, watch_messages
 from shared.domain.status import MessageStatus
-from shared.errors import TidingsError
+from shared.errors import ConfigurationError, TidingsError
+from shared.ids import PUBLIC_ID
 
 messages_app = typer.Typer(no_args_is_help=True, help="List, show and watch messages.")
 
@@ -102,6 +103,11 @@ def watch(
 
 
 def fetch_message(client: Client, message_id: str) -> dict[str, Any]:
+    if not PUBLIC_ID.fullmatch(message_id):  # it might lead somewhere else, as `ID/logs` does
+        raise ConfigurationError(
+            f"{message_id!r} cannot be the id of a message.",
+            hint="`tidings messages list` shows the messages there are.",
+        )
     message: dict[str, Any] = client.get(f"/messaging/messages/{message_id}")
     return message
 

@@ -242,6 +242,11 @@ class TestSend:
     def test_what_the_api_refuses(self, tidings: Tidings, caller: Caller) -> None:
         assert_said(tidings("send", "email", "--subject", "Hi", "--content", "x"), FAILED)
 
+    def test_a_text_that_is_not_utf_8(self, tidings: Tidings, caller: Caller, pipe: Callable[[str], None]) -> None:
+        pipe("caf\udce9")  # as Python reads other bytes
+        assert_said(tidings("send", "email", "--subject", "Hi", "--topic", "news"), USAGE, "not UTF-8", "Hint: ")
+        assert caller.rows("SELECT id FROM messages") == []
+
     def test_no_prompt_for_a_text(self, tidings: Tidings, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
         terminal = io.StringIO()
         monkeypatch.setattr(terminal, "isatty", lambda: True)
@@ -286,8 +291,16 @@ class TestMessages:
             "m2": 10,
         }
 
-    def test_an_unknown_message(self, tidings: Tidings, caller: Caller) -> None:
-        assert_said(tidings("messages", "show", "nothing"), FAILED)
+    @pytest.mark.parametrize("verb", ["show", "watch"])
+    def test_an_unknown_message(self, tidings: Tidings, caller: Caller, verb: str) -> None:
+        assert_said(tidings("messages", verb, "nothing"), FAILED, "no message", "Hint: ", "tidings messages list")
+
+    @pytest.mark.parametrize("verb", ["show", "watch"])
+    @pytest.mark.parametrize("message_id", ["m1/logs", "..", "", "caf\udce9"])
+    def test_an_id_that_is_none(self, tidings: Tidings, caller: Caller, verb: str, message_id: str) -> None:
+        """Though as a path it may lead somewhere."""
+        caller.factory.message("m1", channel="email")
+        assert_said(tidings("messages", verb, message_id), USAGE, "cannot be the id", "Hint: ")
 
 
 class TestAccess:
@@ -330,10 +343,46 @@ class TestAccess:
     def test_flags_outrank_settings(self, tidings: Tidings, caller: Caller) -> None:
         assert_said(tidings("messages", "list", "--key", "standard_wrong"), FAILED)
 
-    @pytest.mark.parametrize("endpoint", ["127.0.0.1:8090/v1", "ftp://127.0.0.1/v1"])
+    @pytest.mark.parametrize(
+        "endpoint",
+        [
+            "127.0.0.1:8090/v1",
+            "ftp://127.0.0.1/v1",
+            "http:///v1",
+            "http://[::1/v1",
+            "http://127.0.0.1:99999/v1",
+            "http://127.0.0.1:port/v1",
+            "http://two words/v1",
+            "http://127.0.0.1/v 1",
+            f"http://{'long' * 20}.example/v1",
+        ],
+    )
     def test_an_address_that_is_none(self, tidings: Tidings, endpoint: str) -> None:
         access = ("--endpoint", endpoint, "--project", "p", "--key", "k")
         assert_said(tidings("messages", "list", *access), USAGE, "no address of an API")
+
+    @pytest.mark.parametrize(("name", "text"), [("key", "hush\n"), ("key", "hush✓"), ("project", "a b")])
+    def test_a_key_or_project_that_is_none(self, tidings: Tidings, caller: Caller, name: str, text: str) -> None:
+        finished = tidings("messages", "list", f"--{name}", text)
+        assert_said(finished, USAGE, f"The {name} has characters", "Hint: ", f"TIDINGS_API_{name.upper()}")
+        assert "hush" not in finished.stderr
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (["--key", "standard_wrong"], ("no such key", "tidings key list")),
+            (["--project", "nobodys"], ("no project `nobodys`", "tidings project list")),
+        ],
+    )
+    def test_a_refusal_comes_with_what_to_do(
+        self, tidings: Tidings, caller: Caller, options: list[str], words: tuple[str, ...]
+    ) -> None:
+        assert_said(tidings("messages", "list", *options), FAILED, "Hint: ", *words)
+
+    def test_a_key_without_the_scope(self, tidings: Tidings, caller: Caller) -> None:
+        with caller.factory.connect() as connection:
+            connection.execute("UPDATE api_keys SET scopes = '{topics.read}'")
+        assert_said(tidings("messages", "list"), FAILED, "messages.read", "Hint: ", "key create --scope")
 
     def test_an_api_that_does_not_answer(self, tidings: Tidings) -> None:
         access = ("--endpoint", f"http://127.0.0.1:{choose_port()}/v1", "--project", "p", "--key", "hush")
