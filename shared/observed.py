@@ -1,15 +1,20 @@
 """/metrics, /live and /ready for roles without an API: one small HTTP server in a thread."""
 
+import socket
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
 from shared.errors import ConfigurationError
 from shared.settings import Settings
+
+SILENCE_SECONDS = 10.0
+"""A client that says nothing for so long is let go: it holds a thread."""
 
 log = structlog.get_logger()
 
@@ -22,18 +27,33 @@ def serve_observations(
         return None
 
     class Pages(_Pages):
+        timeout = SILENCE_SECONDS
         ready = staticmethod(is_ready)
         numbers = registry
 
     try:
-        server = ThreadingHTTPServer((settings.host, settings.metrics_port), Pages)
+        server = _server_for(settings.host)((settings.host, settings.metrics_port), Pages)
     except OSError as error:
         raise ConfigurationError(
-            f"Port {settings.metrics_port} for metrics cannot be opened: {error.strerror}.",
-            hint="Set TIDINGS_METRICS_PORT to a free port, or leave it out.",
+            f"Port {settings.metrics_port} of {settings.host} cannot be opened for metrics: {error.strerror}.",
+            hint="Set TIDINGS_METRICS_PORT to a free port and TIDINGS_HOST to an address of this machine.",
         ) from error
     threading.Thread(target=server.serve_forever, name="observed", daemon=True).start()
     return server
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, _request: Any, _client_address: Any) -> None:
+        """Mostly a scrape that broke off; by itself the base class prints what no collector of logs can read."""
+        log.warning("observations not served", exc_info=sys.exception())
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+def _server_for(host: str) -> type[_Server]:
+    return _Server6 if ":" in host else _Server
 
 
 class _Pages(BaseHTTPRequestHandler):
@@ -41,11 +61,12 @@ class _Pages(BaseHTTPRequestHandler):
     numbers: ClassVar[CollectorRegistry]
 
     def do_GET(self) -> None:
-        if self.path == "/metrics":
+        path = self.path.partition("?")[0]
+        if path == "/metrics":
             self._answer(200, generate_latest(self.numbers), CONTENT_TYPE_LATEST)
-        elif self.path == "/live":
+        elif path == "/live":
             self._answer(200, b"live\n")
-        elif self.path == "/ready":
+        elif path == "/ready":
             is_ready = type(self).ready()
             self._answer(200 if is_ready else 503, b"ready\n" if is_ready else b"not ready\n")
         else:
