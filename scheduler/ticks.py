@@ -19,8 +19,8 @@ from shared.files.objects import open_object_store
 from shared.queue.rings import Ringer
 from shared.settings import Settings
 
-# Half an interval: two schedulers tick out of step, and a row moved by one keeps the other from repeating it. One that is
-# further ahead than that was written before the database's clock was put back, or by a database with another clock.
+# Half an interval: two schedulers tick out of step, and a row moved by one keeps the other from repeating it. A row of
+# the future was written before the database's clock was put back, or by a database with another clock.
 _TAKE_TICK = """
 INSERT INTO ticks (name, ran_at) VALUES (%(name)s, now())
 ON CONFLICT (name) DO UPDATE SET ran_at = now()
