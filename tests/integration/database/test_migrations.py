@@ -1,12 +1,17 @@
 """The migrations and the models say the same, and an old database is brought along."""
 
+import psycopg
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg import sql
 from sqlalchemy import create_engine, text
 
 from shared.db import models  # noqa: F401  # fills the metadata
 from shared.db.base import Base
-from shared.db.migrate import current_revision, downgrade, newest_revision, upgrade
+from shared.db.migrate import MIGRATIONS, current_revision, downgrade, newest_revision, upgrade
+from shared.settings import Settings
+from tests.factories import Factory
 
 
 def test_models_and_migrations_agree(database_url: str) -> None:
@@ -58,3 +63,33 @@ def test_a_filled_database_keeps_its_rows(empty_database_url: str) -> None:
     engine.dispose()
     assert rows == [("m1", "draft")]
     assert partitions >= 4  # this month, the months ahead, and the default
+
+
+def test_a_filled_database_goes_back_to_the_first_version_and_comes_again(settings: Settings) -> None:
+    """What the first tables hold outlives each step in both directions."""
+    factory = Factory(settings)
+    factory.provider("smtp", "mail", credentials={"host": "mail.example.com"})
+    factory.audience(3, channel="email")
+    factory.subscribe(factory.topic("news"))
+    factory.message("m", channel="email", topics=["news"])
+    url = settings.require_database_url()
+    before = count_rows(url)
+
+    newest_first = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
+    for revision in newest_first[1:]:
+        downgrade(url, revision)
+        assert count_rows(url) == before
+    for revision in reversed(newest_first):
+        upgrade(url, revision)
+        assert count_rows(url) == before
+
+    assert set(before.values()) == {1, 3}
+
+
+def count_rows(database_url: str) -> dict[str, int]:
+    tables = ("projects", "api_keys", "providers", "users", "targets", "topics", "subscribers", "messages", "fan_outs")
+    with psycopg.connect(database_url) as connection:
+        return {
+            table: len(connection.execute(sql.SQL("SELECT FROM {}").format(sql.Identifier(table))).fetchall())
+            for table in tables
+        }
