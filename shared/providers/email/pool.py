@@ -20,6 +20,9 @@ GOODBYE_SECONDS: Final = 0.5
 """Whoever ends its event loop after closing lets a server that is still there take leave of TLS first."""
 
 
+TOO_LATE: Final = Retry("there was no connection for it in time", scope="provider")
+
+
 class SmtpPool:
     """Feeds its connections; belongs to one event loop."""
 
@@ -29,6 +32,7 @@ class SmtpPool:
         self._most = connections
         self._turns = Turns[Mail, Outcome]()
         self._given_back: deque[Mail] = deque()
+        self._expiries: dict[MailFlow, asyncio.TimerHandle] = {}
         self._open: set[Kept] = set()
         self._idle: list[Kept] = []
         self._opening: set[asyncio.Task[SmtpConnection]] = set()
@@ -41,11 +45,13 @@ class SmtpPool:
 
     def submit(self, flow: MailFlow) -> None:
         self._turns.join(flow)
+        self._expiries[flow] = self._loop.call_at(flow.leave_by, self._expire, flow)
         self._serve()
 
     def drop(self, flow: MailFlow) -> None:
         """Forget a flow. What is announced must not leave any more, and what is unanswered must not hold up others."""
         flow.abandon()
+        self._expiries.pop(flow).cancel()
         for connection in [connection for connection in self._open if connection.carries(flow)]:
             connection.close()
 
@@ -64,13 +70,24 @@ class SmtpPool:
                 for connection in closing:
                     await connection.gone()
 
+    def _expire(self, flow: MailFlow) -> None:
+        """Its time is over, however long hosts may still hold up who opens connections to them."""
+        kept = deque[Mail]()
+        for mail in self._given_back:
+            mail.settle(TOO_LATE) if mail.flow is flow else kept.append(mail)
+        self._given_back = kept
+        while (pair := flow.take()) is not None:
+            flow.finish(pair[0], TOO_LATE)
+
     # What a connection asks of its feeder
 
     def next_mail(self) -> Mail | None:
-        """What waited too long is answered here."""
-        while (mail := self._take()) is not None and self._loop.time() > mail.flow.leave_by:
-            mail.settle(Retry("there was no connection for it in time", scope="provider"))
-        return mail
+        """What waited too long, or for nobody any more, is answered here."""
+        while (mail := self._take()) is not None:
+            if not mail.flow.is_abandoned and self._loop.time() <= mail.flow.leave_by:
+                return mail
+            mail.settle(TOO_LATE)
+        return None
 
     def _take(self) -> Mail | None:
         if self._given_back:

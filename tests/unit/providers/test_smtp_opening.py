@@ -202,6 +202,15 @@ async def test_the_next_host_serves_while_the_first_is_down(certificates: Certif
     assert first.connections == 1
 
 
+async def test_a_mail_does_not_wait_until_every_host_has_said_nothing(certificates: Certificates) -> None:
+    """Each takes as long as a mail may wait; the second is still being asked when its time is over."""
+    silent = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]  # the kernel accepts, nobody answers
+    async with sending(certificates, ";".join(f"127.0.0.1:{host.getsockname()[1]}" for host in silent)) as send:
+        assert await send(1) == [Retry("there was no connection for it in time", scope="provider")]
+    for host in silent:
+        host.close()
+
+
 async def test_refused_mail_does_not_move_to_the_next_host(certificates: Certificates) -> None:
     async with SmtpServer() as backup, SmtpServer() as first:
         first.script = lambda command: "550 5.7.1 no" if command.verb in {"MAIL", "RCPT"} else None
@@ -259,22 +268,50 @@ async def test_private_servers_are_not_called(certificates: Certificates) -> Non
     assert server.connections == 0
 
 
+def pool_of(server: SmtpServer, *, idle_seconds: float = 30.0) -> SmtpPool:
+    limits = Limits(reply_seconds=1, final_seconds=1, idle_seconds=idle_seconds)
+    opener = Opener(limits=limits, tls=tls_context(None), login=None, allowed=AllowedHosts("127.0.0.1"))
+    return SmtpPool([SmtpHost("127.0.0.1", server.port, Security.NONE)], opener, connections=2)
+
+
+def flow_to(recipient: str) -> MailFlow:
+    sender, address = Address("a@example.com", needs_utf8=False), Address(recipient, needs_utf8=False)
+    mail = Mail(sender, address, b"Subject: x\r\n", b"\r\n.\r\n")
+    return MailFlow(iter([(0, mail)]), leave_by=math.inf, count=1)
+
+
+async def outcomes_of(flow: MailFlow) -> list[type[Outcome]]:
+    return [type(outcome) async for batch in flow.batches() for _, outcome in batch]
+
+
 async def test_idle_connections_are_closed(certificates: Certificates) -> None:
-    limits = Limits(reply_seconds=1, final_seconds=1, idle_seconds=0.05)
     async with SmtpServer() as server:
-        opener = Opener(limits=limits, tls=tls_context(None), login=None, allowed=AllowedHosts("127.0.0.1"))
-        pool = SmtpPool([SmtpHost("127.0.0.1", server.port, Security.NONE)], opener, connections=2)
-        sender, recipient = Address("a@example.com", needs_utf8=False), Address("b@example.com", needs_utf8=False)
-        flow = MailFlow(
-            iter([(0, Mail(sender, recipient, b"Subject: x\r\n", b"\r\n.\r\n"))]), leave_by=math.inf, count=1
-        )
+        pool = pool_of(server, idle_seconds=0.05)
+        flow = flow_to("b@example.com")
         pool.submit(flow)
-        assert [type(outcome) async for batch in flow.batches() for _, outcome in batch] == [Accepted]
+        assert await outcomes_of(flow) == [Accepted]
 
         await server.all_closed()
 
         assert server.commands[-1] == "QUIT"
         await pool.aclose()
+
+
+async def test_a_mail_given_back_does_not_leave_when_nobody_waits_for_it_any_more(certificates: Certificates) -> None:
+    async with SmtpServer() as server:
+        pool = pool_of(server)
+        cancelled, other = flow_to("cancelled@example.com"), flow_to("other@example.com")
+        pool.submit(cancelled)
+        mail = pool.next_mail()
+        assert mail is not None
+        pool.give_back(mail)  # as a connection does whose server said 421
+        pool.drop(cancelled)
+
+        pool.submit(other)
+        assert await outcomes_of(other) == [Accepted]
+
+        await pool.aclose()
+    assert [mail.recipient for mail in server.mails] == ["other@example.com"]
 
 
 async def test_a_closed_account_leaves_nothing_open(certificates: Certificates) -> None:
