@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from concurrent.futures import Future
+from threading import Thread
 from typing import Any
 
 from shared.cli.client import Client
@@ -18,7 +20,7 @@ async def import_over_http(client: Client, file: ContactFile, *, report: Report)
     """The finished import. Raises UnreadableFile as the API does."""
     import_id = await asyncio.to_thread(file.fingerprint)
     await asyncio.to_thread(_find_import, client, import_id)  # a wrong key is told before the file is sent
-    upload = asyncio.create_task(asyncio.to_thread(_upload, client, file))
+    upload = asyncio.wrap_future(_start_upload(client, file))
     size = file.path.stat().st_size
     while not upload.done():
         await asyncio.wait({upload}, timeout=POLL_SECONDS)
@@ -27,6 +29,21 @@ async def import_over_http(client: Client, file: ContactFile, *, report: Report)
             if progress and progress.state is not ImportState.FINISHED:  # finished: an earlier pass
                 report(progress, size)
     return await upload
+
+
+def _start_upload(client: Client, file: ContactFile) -> Future[ImportProgress]:
+    """In a thread that nobody waits for: the API answers when all is merged, and Ctrl-C would last as long."""
+    uploaded: Future[ImportProgress] = Future()
+    uploaded.set_running_or_notify_cancel()  # from here on it cannot be cancelled, only left alone
+
+    def upload() -> None:
+        try:
+            uploaded.set_result(_upload(client, file))
+        except BaseException as error:  # noqa: BLE001  # whoever waits for the upload gets it
+            uploaded.set_exception(error)
+
+    Thread(target=upload, daemon=True).start()
+    return uploaded
 
 
 def _upload(client: Client, file: ContactFile) -> ImportProgress:

@@ -2,10 +2,14 @@
 
 import io
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -69,6 +73,38 @@ def assert_said(finished: Finished, status: int, *words: str) -> None:
     assert "Error: " in finished.stderr
     assert all(word in finished.stderr for word in words), finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+@dataclass(frozen=True, slots=True)
+class BusyApi:
+    endpoint: str
+    has_file: threading.Event
+
+
+@pytest.fixture
+def busy_api() -> Iterator[BusyApi]:
+    """Knows no import, takes a file and does not answer before the test is over."""
+    has_file, is_over = threading.Event(), threading.Event()
+
+    class Imports(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.end_headers()
+            self.wfile.write(b'{"type": "import_not_found", "message": "There is no import of this id."}')
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            has_file.set()
+            is_over.wait()
+
+        def log_message(self, *_details: object) -> None:
+            pass  # it would write to stderr
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Imports) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        yield BusyApi(f"http://127.0.0.1:{server.server_port}/v1", has_file)
+        is_over.set()
+        server.shutdown()
 
 
 class TestImport:
@@ -169,6 +205,17 @@ class TestImport:
     def test_a_broken_file_through_an_api(self, tidings: Tidings, caller: Caller, contacts: Path) -> None:
         contacts.write_text("who,what\n")
         assert_said(tidings("import", str(contacts)), USAGE, "unknown columns: 'who', 'what'")
+
+    def test_ctrl_c_does_not_wait_for_the_api(self, contacts: Path, busy_api: BusyApi) -> None:
+        command = [sys.executable, "-P", "-c", "from shared.cli.main import run; run()", "import", str(contacts)]
+        access = ["--endpoint", busy_api.endpoint, "--project", "p", "--key", "k"]
+        importing = subprocess.Popen([*command, *access], stderr=subprocess.PIPE, text=True)
+        assert busy_api.has_file.wait(30)
+        importing.send_signal(signal.SIGINT)
+        _stdout, stderr = importing.communicate(timeout=30)  # the API has not answered yet
+        assert importing.returncode == 128 + signal.SIGINT
+        assert stderr.splitlines()[0] == "Stopped. The same command goes on from here."
+        assert "Traceback" not in stderr
 
 
 class TestSend:
