@@ -92,6 +92,7 @@ class TestApnsContract(AdapterContract):
         Answer("told to wait", replace(error(503, "Shutdown"), headers=(("retry-after", "7"),)), Retry, 7.0),
         Answer("unheard-of reason", error(400, "BadMood"), Refused),
         Answer("no reason", HttpAnswer(400, b'["reason"]'), Refused),
+        Answer("refused, nested", HttpAnswer(400, b"[" * 60_000), Refused),
         Answer("not APNs", HttpAnswer(404, b"<html>nothing here</html>"), AccountFault),
         Answer("moved", HttpAnswer(301, b"", (("location", "https://127.0.0.1:1/"),)), AccountFault),
         Answer("gateway", HttpAnswer(502, b"<html>bad gateway</html>"), Unknown),

@@ -73,6 +73,8 @@ class TestFcmContract(AdapterContract):
         Answer("unheard-of 5xx", HttpAnswer(507, b"[]"), Unknown),
         Answer("accepted, unreadable", HttpAnswer(200, b"<html>captive portal</html>"), Unknown),
         Answer("accepted, nameless", HttpAnswer(200, b"{}"), Unknown),
+        Answer("accepted, nested", HttpAnswer(200, b"[" * 60_000), Unknown),
+        Answer("refused, nested", HttpAnswer(400, b"[" * 60_000), Refused),
         Answer("accepted, in other words", HttpAnswer(202, b""), Unknown),
         Answer("refused stream", ResetStream(h2.errors.ErrorCodes.REFUSED_STREAM), Retry, None, "provider"),
         Answer("reset stream", ResetStream(), Unknown),

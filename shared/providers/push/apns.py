@@ -164,6 +164,6 @@ def _reason_of(reply: Reply) -> str:
     """Empty for an answer that is not of APNs' shape."""
     try:
         reason = json.loads(reply.body)["reason"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     return str(reason)[:100]

@@ -113,7 +113,7 @@ def _read_acceptance(reply: Reply) -> Outcome:
     try:
         name: str = json.loads(reply.body)["name"]
         return Accepted(name.rpartition("/")[2])
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Unknown("FCM answered 200 without the name of a message")
 
 
@@ -124,7 +124,7 @@ def _read_error(reply: Reply) -> tuple[str, str]:
         details = {detail["@type"].rpartition(".")[2]: detail for detail in error.get("details", ())}
         text = str(error.get("message", ""))[:300]
         return _code_of(error, details, text), text
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "", "not an answer of FCM's API"
 
 

@@ -145,7 +145,7 @@ def read_service_account(account: Account) -> Mapping[str, Any]:
     if isinstance(service_account, str):
         try:
             service_account = json.loads(service_account)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise CredentialsRefused("serviceAccountJSON is not JSON") from None
     if not isinstance(service_account, Mapping):
         raise CredentialsRefused("the provider has no serviceAccountJSON")
@@ -164,7 +164,7 @@ def _read_token(answer: Reply | Failure, asked_at: float) -> tuple[str, float]:
         if answer.status == 200:
             return str(body["access_token"]), asked_at + float(body["expires_in"])
         error = str(body["error"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         error = "an answer that is not OAuth's"
     if answer.status in {400, 401, 403}:
         raise CredentialsRefused(f"Google refuses the service account: {error}")

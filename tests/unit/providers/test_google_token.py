@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from shared.providers.contract import Account, CredentialsRefused, TokenUnavailable
-from shared.providers.push.google_token import GoogleToken
+from shared.providers.push.google_token import GoogleToken, read_service_account
 from shared.providers.tokens import InMemoryTokenStore
 from shared.providers.transport import Failure, Pool, Reply, Request
 
@@ -131,6 +131,7 @@ async def test_a_stale_token_is_renewed_once_for_all_who_complain(story: Story) 
         (Reply(500, b""), TokenUnavailable),
         (Reply(200, b"<html>"), TokenUnavailable),
         (Reply(200, b'{"access_token":"x"}'), TokenUnavailable),
+        (Reply(200, b"[" * 60_000), TokenUnavailable),
         (Failure("timed out", never_left=False), TokenUnavailable),
     ],
     ids=str,
@@ -177,6 +178,12 @@ async def test_asks_the_endpoint_in_googles_place(rsa_pem: str) -> None:
 async def test_an_unusable_service_account(rsa_pem: str, changes: dict[str, Any]) -> None:
     with pytest.raises(CredentialsRefused):
         await Story(rsa_pem, **changes).token.current()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 60_000, "[]"], ids=lambda text: text[:2])
+def test_a_service_account_that_is_no_json_object(text: str) -> None:
+    with pytest.raises(CredentialsRefused):
+        read_service_account(Account(1, 1, {"serviceAccountJSON": text}))
 
 
 async def test_a_key_of_another_kind() -> None:
