@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from shared.db.queries.keys import ProjectIdentity
 from shared.db.session import create_engine
 from shared.domain.contacts.progress import ImportProgress
 from shared.domain.contacts.rows import FIELDS, Fault, Field, Layout, UnreadableFile
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, TidingsError
 from shared.ids import ProjectSeq
 from shared.settings import Settings
 
@@ -71,6 +72,7 @@ def import_file(
     if not path.is_file():
         raise ConfigurationError(f"There is no file {path}.", hint="Give the path of a CSV file.")
     error_path = error_file or path.with_suffix(".errors.csv")
+    _require_writable(error_path, path)
     settings = settings_beside(data_dir)
     access = find_access(endpoint=endpoint, project=project, key=key, directory=data_dir)
     try:
@@ -88,6 +90,23 @@ def import_file(
     _print(outcome, as_json=as_json)
     if outcome.progress.bad_total:
         raise typer.Exit(PARTLY_SENT)
+
+
+def _require_writable(error_path: Path, path: Path) -> None:
+    """Asked before the import: afterwards it would be too late to say which rows were bad."""
+    if error_path.resolve() == path.resolve():
+        fault = "is the file to be imported"
+    elif error_path.is_dir():
+        fault = "is a directory"
+    elif not error_path.parent.is_dir():
+        fault = "lies in no directory"
+    elif not os.access(error_path.parent, os.W_OK):
+        fault = "lies in a directory that cannot be written"
+    else:
+        return
+    raise ConfigurationError(
+        f"Bad rows cannot be listed in {error_path}: it {fault}.", hint="Give another path with --error-file."
+    )
 
 
 def _read_mapping(entries: Sequence[str]) -> dict[str, Field]:
@@ -146,14 +165,22 @@ async def _concluded(progress: ImportProgress, started: float, error_path: Path,
 async def _write_error_file(path: Path, read_page: ReadFaults) -> None:
     """All of it or nothing."""
     unfinished = path.with_name(f"{path.name}.new")
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["line", "reason"])
-        after_line = 0
-        while faults := await read_page(after_line):
-            writer.writerows([fault.line, fault.reason] for fault in faults)
-            after_line = faults[-1].line
-    unfinished.replace(path)
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["line", "reason"])
+            after_line = 0
+            while faults := await read_page(after_line):
+                writer.writerows([fault.line, fault.reason] for fault in faults)
+                after_line = faults[-1].line
+        unfinished.replace(path)
+    except OSError as error:
+        raise TidingsError(
+            f"The good rows are imported, but {path} cannot be written: {error.strerror or error}.",
+            hint="The same command with another --error-file lists the bad ones.",
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _print(outcome: Outcome, *, as_json: bool) -> None:

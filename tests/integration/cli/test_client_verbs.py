@@ -145,6 +145,29 @@ class TestImport:
         assert error_file.read_text().splitlines()[0] == "line,reason"
         assert error_file.read_text().splitlines()[1].startswith("4,email 'broken@'")
 
+    @pytest.mark.parametrize("error_file", ["contacts.csv", ".", "nowhere/errors.csv", "../"])
+    def test_an_error_file_that_cannot_be_is_refused_before_the_import(
+        self, tidings: Tidings, factory: Factory, contacts: Path, error_file: str
+    ) -> None:
+        contacts.write_text(CONTACTS + "carl,Carl,broken@,news\n")
+        finished = tidings("import", "contacts.csv", "--error-file", error_file)
+        assert_said(finished, USAGE, "Bad rows cannot be listed", "Hint: ", "--error-file")
+        assert contacts.read_text().startswith(CONTACTS)
+        assert list(contacts.parent.iterdir()) == [contacts]
+        with factory.connect() as connection:
+            assert connection.execute("SELECT id FROM users").fetchall() == []
+
+    def test_an_error_file_for_which_there_is_no_room(self, tidings: Tidings, factory: Factory, contacts: Path) -> None:
+        contacts.write_text(CONTACTS + "carl,Carl,broken@,news\n")
+        contacts.with_name("errors.csv.new").symlink_to("/dev/full")
+        assert_said(
+            tidings("import", str(contacts), "--error-file", "errors.csv"),
+            FAILED,
+            "No space left",
+            "another --error-file",
+        )
+        assert list(contacts.parent.iterdir()) == [contacts]
+
     def test_a_file_again_says_so(self, tidings: Tidings, factory: Factory, contacts: Path) -> None:
         tidings("import", str(contacts))
         again = tidings("import", str(contacts))
