@@ -134,7 +134,7 @@ async def test_a_stale_token_is_renewed_once_for_all_who_complain(story: Story) 
         (Reply(200, b"[" * 60_000), TokenUnavailable),
         (Failure("timed out", never_left=False), TokenUnavailable),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:60],
 )
 async def test_what_the_token_endpoint_says(story: Story, answer: Reply | Failure, error: type[Exception]) -> None:
     story.transport.answers = [answer]
