@@ -10,6 +10,7 @@ from collections import deque
 from typing import TypeVar
 
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.pool.base import _ConnectionRecord  # what its own pools keep; there is no public name
 from sqlalchemy.util import await_only
 from sqlalchemy.util.queue import Empty, Full, QueueCommon
 
@@ -82,3 +83,11 @@ class FairPool(AsyncAdaptedQueuePool):
     """For engines of one event loop."""
 
     _queue_class: type[QueueCommon[ConnectionPoolEntry]] = FairQueue
+
+    def _create_connection(self) -> ConnectionPoolEntry:
+        """A place in the pool, which makes its connection when it is taken out.
+
+        Where that fails the place comes back, and goes to whoever has waited longest, like any other. A connection
+        that was never made would leave them waiting for the whole of the pool's timeout, and newcomers overtake them.
+        """
+        return _ConnectionRecord(self, connect=False)

@@ -161,6 +161,31 @@ async def test_who_waited_in_vain_leaves_the_connection_to_the_next(settings: Se
     await engine.dispose()
 
 
+async def test_who_waits_tries_for_itself_when_a_connection_cannot_be_made(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.db.session.POOL_TIMEOUT_SECONDS", 60.0)
+    is_tried, may_fail = asyncio.Event(), asyncio.Event()
+
+    async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_tried.set()
+        await may_fail.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1")
+    nowhere = f"postgresql://nobody@127.0.0.1:{server.sockets[0].getsockname()[1]}/none?sslmode=disable"
+    engine = create_engine(settings.model_copy(update={"database_url": nowhere}), role="test", pool_size=1)
+    async with asyncio.timeout(10):
+        callers = [asyncio.create_task(is_in_transaction(engine)) for _ in range(3)]
+        await is_tried.wait()
+        may_fail.set()
+        failures = await asyncio.gather(*callers, return_exceptions=True)
+    server.close()
+
+    assert [type(failure) for failure in failures] == [psycopg.OperationalError] * 3
+    await engine.dispose()
+
+
 async def test_who_is_cancelled_when_it_has_just_come_passes_it_on() -> None:
     queue: FairQueue[str] = FairQueue()
     first, second = (asyncio.create_task(greenlet_spawn(queue.get, timeout=5.0)) for _ in range(2))
