@@ -16,6 +16,8 @@ FIELDS: tuple[Field, ...] = get_args(Field)
 
 DELIMITERS = ",;\t|"
 TOPIC_SEPARATOR = ";"
+LINE_LENGTH = 1_000_000
+"""Of a contact with hundreds of push tokens and topics it is a tenth; what is longer is no contact file."""
 NAME_LENGTH = 128
 IDENTIFIER_LENGTH = 255
 
@@ -23,6 +25,14 @@ _NUMBERED_PUSH_TOKEN = re.compile(r"push_token_[0-9]+")
 # a NUL cannot be stored; a lone surrogate stands for a byte that is not UTF-8 (the file is read that way)
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 _SHOWN_LENGTH = 60
+
+# how the csv module says it: what it means for who wrote the file
+_CSV_FAULTS = {
+    "unexpected end of data": "a quote is opened there and never closed",
+    f"field larger than field limit ({csv.field_size_limit()})": (
+        f"a cell has more than {csv.field_size_limit():,} characters; perhaps a quote is never closed"
+    ),
+}
 
 
 class UnreadableFile(RejectedRequest):
@@ -70,8 +80,8 @@ class Columns:
 def read_contacts(lines: Iterable[str], layout: Layout, *, after_line: int = 0) -> Iterator[Contact | Fault]:
     """Each row after `after_line`, in the order of the file; blank lines are no rows.
 
-    `lines` keep their line ends. Raises UnreadableFile when there is no usable header or the quoting is broken.
-    Memory is one row.
+    `lines` keep their line ends, and none is longer than LINE_LENGTH + 1: a longer one is cut there. Raises
+    UnreadableFile when there is no usable header, the quoting is broken or a row is too long. Memory is one row.
     """
     remaining = iter(lines)
     header_line = next(remaining, "")
@@ -90,15 +100,25 @@ def read_contacts(lines: Iterable[str], layout: Layout, *, after_line: int = 0) 
 
 def _read_records(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The line each record begins at, and its cells. A quoted cell may run over several lines."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    length = 0  # of this record so far, in characters
+
+    def measured() -> Iterator[str]:
+        nonlocal length
+        for text in lines:
+            length += len(text)
+            if length > LINE_LENGTH:
+                raise csv.Error(f"it goes on for more than {LINE_LENGTH:,} characters")
+            yield text
+
+    reader = csv.reader(measured(), delimiter=delimiter, strict=True)
     while True:
-        line = reader.line_num + 1
+        line, length = reader.line_num + 1, 0
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            raise UnreadableFile(f"Line {line} is not valid CSV: {error}.") from error
+            raise UnreadableFile(f"Line {line} is not valid CSV: {_CSV_FAULTS.get(str(error), error)}.") from error
         if cells:
             yield line, cells
 
@@ -110,7 +130,7 @@ def guess_delimiter(header_line: str) -> str:
 def read_header(cells: Sequence[str], fields: Mapping[str, Field]) -> Columns:
     """`fields`: other names for columns, as they stand in the file."""
     if any(_NOT_TEXT.search(cell) for cell in cells):
-        raise UnreadableFile("The file is not UTF-8 text.")
+        raise UnreadableFile("The file is not UTF-8 text; save it as CSV in UTF-8.")
     unknown_names = fields.keys() - {cell.strip() for cell in cells}
     if unknown_names:
         raise UnreadableFile(f"The header has no column {_listed(sorted(unknown_names))}.")

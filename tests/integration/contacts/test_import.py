@@ -1,7 +1,12 @@
 """What a contact file leaves in the database, the first time and again."""
 
+import tracemalloc
+
+import pytest
+
 from shared.domain.contacts.plan import derive_id
 from shared.domain.contacts.progress import ImportState
+from shared.domain.contacts.rows import UnreadableFile
 from tests.integration.contacts.conftest import LEFT_BEHIND, SUBSCRIPTIONS, TARGETS, USERS, Desk, people
 
 
@@ -134,6 +139,17 @@ async def test_bytes_that_are_no_text_spoil_their_row_only(desk: Desk) -> None:
     done = await desk.bring_in(file)
     assert [user[1] for user in desk.ask(USERS)] == ["Zoë"]
     assert await desk.faults(done) == {2: "The row is not UTF-8 text."}
+
+
+async def test_a_file_without_line_ends_is_not_read_into_memory(desk: Desk) -> None:
+    file = desk.file("email,name", "x," * 10_000_000)
+    tracemalloc.start()
+    with pytest.raises(UnreadableFile, match=r"Line 2 .* more than 1,000,000 characters"):
+        await desk.bring_in(file)
+    _now, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < file.path.stat().st_size / 2
+    assert desk.ask("SELECT id FROM contact_imports") == []
 
 
 async def test_unknown_topics_may_be_refused(desk: Desk) -> None:

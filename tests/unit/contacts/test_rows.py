@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.contacts.rows import Contact, Fault, Field, Layout, UnreadableFile, read_contacts
+from shared.domain.contacts.rows import LINE_LENGTH, Contact, Fault, Field, Layout, UnreadableFile, read_contacts
 
 
 def read(
@@ -125,13 +125,24 @@ def test_a_row_about_a_user_needs_no_address() -> None:
         ("email,Email\n", "2 columns for email"),
         ("name,topics\n", "neither user_id nor email"),
         ("n\0a\0m\0e\0\n", "not UTF-8"),
-        ('email,name\na@example.com,"Anna\nb@example.com,Bob\n', "Line 2 is not valid CSV"),
+        ('email,name\na@example.com,"Anna\nb@example.com,Bob\n', "Line 2 is not valid CSV: a quote .* never closed"),
+        ('email,name\n\na@example.com,"Anna\n' + "b@example.com,Bob\n" * 10_000, "Line 3 .* never closed"),
+        ("email,name\na@example.com," + "," * LINE_LENGTH, "Line 2 .* more than 1,000,000 characters"),
+        ("email,name\na@example.com" + ',"\n"' * LINE_LENGTH, "Line 2 .* more than 1,000,000 characters"),
+        ("email," * LINE_LENGTH, "Line 1 .* more than 1,000,000 characters"),
         ('email,name\na@example.com,"An"na\n', "Line 2 is not valid CSV"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why(text: str, telling: str) -> None:
     with pytest.raises(UnreadableFile, match=telling):
         read(text)
+
+
+def test_the_length_of_a_file_is_not_that_of_a_row() -> None:
+    row = "u1" + ",token" * 1_000 + "\n"
+    header = "user_id" + ",push_token" * 1_000 + "\n"
+    rows = read(header + row * (LINE_LENGTH // len(row) + 1))
+    assert {type(each) for each in rows} == {Contact}
 
 
 def test_a_mapped_column_must_be_there() -> None:

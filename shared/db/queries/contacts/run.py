@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import file_digest
 from io import TextIOWrapper
 from itertools import islice
@@ -26,7 +27,7 @@ from shared.db.queries.contacts.write import TargetsChanged
 from shared.db.queries.keys import ProjectIdentity
 from shared.db.session import HotConnection, hot_transaction
 from shared.domain.contacts.progress import ImportProgress, ImportState
-from shared.domain.contacts.rows import Contact, Fault, Layout, UnreadableFile, read_contacts
+from shared.domain.contacts.rows import LINE_LENGTH, Contact, Fault, Layout, UnreadableFile, read_contacts
 from shared.errors import TidingsError
 
 # As quick as 5,000 (100,000 rows in 13 s either way), and topics and other imports are held up for 0.1 s, not 0.6.
@@ -108,7 +109,7 @@ async def _stage(
     # a byte that is not UTF-8 becomes a lone surrogate, so that it spoils its row and not the file
     with file.path.open("rb") as content:
         lines = TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        rows = read_contacts(lines, file.layout, after_line=progress.staged_to)
+        rows = read_contacts(_bounded(lines), file.layout, after_line=progress.staged_to)
         while page := await asyncio.to_thread(_next_rows, rows, page_rows):
             async with _patient_transaction(engine) as connection:
                 progress = await stage_rows(connection, progress.seq, page)
@@ -117,6 +118,11 @@ async def _stage(
             report(progress, content.tell())
     async with _patient_transaction(engine) as connection:
         return await close_staging(connection, progress.seq)
+
+
+def _bounded(lines: TextIOWrapper) -> Iterator[str]:
+    """A file without line ends would be one line, and as large in memory."""
+    return iter(partial(lines.readline, LINE_LENGTH + 1), "")
 
 
 def _next_rows(rows: Iterator[Contact | Fault], limit: int) -> list[Contact | Fault]:
