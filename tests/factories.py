@@ -166,12 +166,12 @@ class Factory:
                 "WITH message AS ("
                 " INSERT INTO messages (project_seq, id, channel, status, lane, data, topics, users, targets, run,"
                 " expires_at) VALUES (%s, %s, %s, 'processing', %s, %s, %s, %s, %s, tidings_draw_run(),"
-                " now() + interval '1 day') RETURNING run, project_seq, seq"
+                " now() + interval '1 day') RETURNING run, project_seq, seq, lane"
                 "), progress AS ("
                 " INSERT INTO message_progress (run, project_seq, message_seq)"
                 " SELECT run, project_seq, seq FROM message"
-                ") INSERT INTO fan_outs (run, project_seq, message_seq)"
-                " SELECT run, project_seq, seq FROM message RETURNING run",
+                ") INSERT INTO fan_outs (run, project_seq, message_seq, is_bulk)"
+                " SELECT run, project_seq, seq, lane = 'bulk' FROM message RETURNING run",
                 [
                     self.project_seq,
                     message_id,

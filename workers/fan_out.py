@@ -19,6 +19,7 @@ from shared.db.queries.fan_out import (
     PlannedRecipient,
     insert_planned_batches,
     lock_due_fan_outs,
+    lock_fan_out,
     move_fan_out_cursors,
     postpone_fan_out,
     read_recipient_page,
@@ -73,9 +74,7 @@ class Planner:
         for fan_out in due:
             try:
                 async with hot_transaction(self._engine) as connection:
-                    locked = await lock_due_fan_outs(
-                        connection, is_bulk=fan_out.lane == Lane.BULK, limit=1, run=fan_out.run
-                    )
+                    locked = await lock_fan_out(connection, fan_out.run)
                     rung |= await self._plan(connection, locked)
             except DATABASE_AWAY:
                 raise

@@ -97,13 +97,14 @@ class FanOut(Base):
 
     __tablename__ = "fan_outs"
     __table_args__ = (
-        Index("fan_outs_due_idx", "due_at"),
+        Index("fan_outs_lane_due_idx", "is_bulk", "due_at"),
         {"postgresql_with": {"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.02"}},
     )
 
     run: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     project_seq: Mapped[ProjectRef]
     message_seq: Mapped[SeqRef]
+    is_bulk: Mapped[bool] = mapped_column(server_default=text("false"))  # the message's lane: each has its own turn
     due_at: Mapped[CreatedAt]
     cursor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))  # last target_seq planned
     bound: Mapped[int | None] = mapped_column(BigInteger)  # largest target_seq at the start; None: not started

@@ -21,11 +21,11 @@ progress AS (
     INSERT INTO message_progress (run, project_seq, message_seq)
     SELECT run, project_seq, seq FROM started WHERE run IS NOT NULL
 ), due AS (
-    INSERT INTO fan_outs (run, project_seq, message_seq)
-    SELECT run, project_seq, seq FROM started WHERE run IS NOT NULL
+    INSERT INTO fan_outs (run, project_seq, message_seq, is_bulk)
+    SELECT run, project_seq, seq, lane = 'bulk' FROM started WHERE run IS NOT NULL
 )
 """
-"""The rows that begin a run: CTEs over `started (run, project_seq, seq)`, the message rows just written.
+"""The rows that begin a run: CTEs over `started (run, project_seq, seq, lane)`, the message rows just written.
 
 Whoever makes a message `processing` sets messages.run = tidings_draw_run() and expires_at in the same statement.
 """
@@ -67,7 +67,7 @@ WITH known AS ({_ARE_TARGETS_KNOWN}), started AS (
         CASE WHEN %(is_due)s THEN now() + %(time_to_live)s * interval '1 second' END
     FROM known WHERE known.are_all
     ON CONFLICT (project_seq, id) WHERE deleted_at IS NULL DO NOTHING
-    RETURNING run, project_seq, seq, created_at
+    RETURNING run, project_seq, seq, lane, created_at
 ), {START_RUN_SQL}, logged AS (
     {_LOG_CREATION}
 )
@@ -160,7 +160,7 @@ WITH started AS (
         expires_at = CASE WHEN :is_due THEN now() + :time_to_live * interval '1 second' END
     WHERE seq = :seq AND version = :version AND status IN ('draft', 'scheduled') AND deleted_at IS NULL
         AND (messages.scheduled_at IS NULL OR messages.scheduled_at > now())
-    RETURNING run, project_seq, seq
+    RETURNING run, project_seq, seq, lane
 ), {START_RUN_SQL}
 SELECT count(*) FROM started
 """  # noqa: S608  # a constant of this file

@@ -31,10 +31,14 @@ async def find_due_queues(connection: HotConnection, queues: Sequence[str]) -> l
 async def oldest_due_fan_out_seconds(connection: HotConnection) -> float | None:
     """Age of the oldest message waiting to be planned; None when there is none."""
     cursor = await connection.execute(
-        "SELECT extract(epoch FROM now() - due_at)::float8 FROM fan_outs WHERE due_at <= now() ORDER BY due_at LIMIT 1"
+        "SELECT max(extract(epoch FROM now() - oldest.due_at))::float8"
+        " FROM (VALUES (true), (false)) AS lane (is_bulk)"
+        " CROSS JOIN LATERAL (SELECT due_at FROM fan_outs"
+        " WHERE fan_outs.is_bulk = lane.is_bulk AND due_at <= now() ORDER BY due_at LIMIT 1) AS oldest"
     )
     row = await cursor.fetchone()
-    return row[0] if row else None
+    assert row is not None
+    return row[0]  # type: ignore[no-any-return]
 
 
 async def count_due_batches(connection: HotConnection, queue: str, *, limit: int = 10_000) -> int:

@@ -25,16 +25,15 @@ class DueFanOut:
     is_deleted: bool
 
 
-# Oldest first. Only rows of the lanes that are asked for are locked, so that a neighbour may plan the others meanwhile;
-# each row that is passed over costs a probe of messages' key.
-_LOCK_DUE = """
+# Oldest first. Only rows of the lanes that are asked for are read and locked: a neighbour may plan the others
+# meanwhile, and however many of them wait, they cost nothing.
+_LOCK = """
 SELECT fan_outs.run, fan_outs.project_seq, fan_outs.message_seq, messages.channel, messages.lane,
     fan_outs.cursor, fan_outs.bound, fan_outs.topic_seqs, fan_outs.listed_seqs, fan_outs.crashes,
     messages.deleted_at IS NOT NULL AS is_deleted
 FROM (
     SELECT run FROM fan_outs
-    WHERE due_at <= now() AND (%(run)s::bigint IS NULL OR run = %(run)s)
-        AND (SELECT lane = 'bulk' FROM messages WHERE messages.seq = fan_outs.message_seq) = %(is_bulk)s
+    WHERE due_at <= now() AND {wanted}
     ORDER BY due_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
@@ -43,6 +42,8 @@ JOIN fan_outs USING (run)
 JOIN messages ON messages.seq = fan_outs.message_seq
 ORDER BY fan_outs.due_at
 """
+_LOCK_DUE = _LOCK.format(wanted="is_bulk = %(is_bulk)s")
+_LOCK_RUN = _LOCK.format(wanted="run = %(run)s")
 
 # The audience is fixed here: the bound, the topics that exist now, and the listed users' and targets' own targets.
 _START = """
@@ -110,15 +111,22 @@ ORDER BY page.run, page.target_seq
 """
 
 
-async def lock_due_fan_outs(
-    connection: HotConnection, *, is_bulk: bool, limit: int, run: int | None = None
-) -> list[DueFanOut]:
-    """Due messages of the bulk lane, or of the others, that nobody else is planning (or just that one).
+async def lock_due_fan_outs(connection: HotConnection, *, is_bulk: bool, limit: int) -> list[DueFanOut]:
+    """Due messages of the bulk lane, or of the others, that nobody else is planning.
 
     Locked until the transaction ends, so no lease.
     """
+    return await _lock(connection, _LOCK_DUE, {"is_bulk": is_bulk, "limit": limit})
+
+
+async def lock_fan_out(connection: HotConnection, run: int) -> list[DueFanOut]:
+    """That one, likewise; none when it is not due any more, or somebody else plans it."""
+    return await _lock(connection, _LOCK_RUN, {"run": run, "limit": 1})
+
+
+async def _lock(connection: HotConnection, statement: str, parameters: dict[str, int]) -> list[DueFanOut]:
     async with connection.cursor(row_factory=class_row(DueFanOut)) as cursor:
-        await cursor.execute(_LOCK_DUE, {"is_bulk": is_bulk, "limit": limit, "run": run})
+        await cursor.execute(statement, parameters)
         return await cursor.fetchall()
 
 

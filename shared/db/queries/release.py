@@ -23,7 +23,7 @@ WITH late AS (
         expires_at = now() + %(time_to_live)s * interval '1 second'
     FROM late
     WHERE messages.seq = late.seq
-    RETURNING messages.run, messages.project_seq, messages.seq, late.scheduled_at
+    RETURNING messages.run, messages.project_seq, messages.seq, messages.lane, late.scheduled_at
 ), {START_RUN_SQL}
 SELECT count(*)::int AS released, coalesce(extract(epoch FROM max(now() - scheduled_at)), 0)::float8 AS latest_seconds
 FROM started

@@ -1,4 +1,4 @@
-"""The statements whose speed rests on an index use it: a page of fan-out, a claim, the oldest due work."""
+"""The statements whose speed rests on an index use it: due messages, a fan-out page, a claim, the oldest due work."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +10,7 @@ from shared.db.queries import claim as claim_queries
 from shared.db.queries import fan_out as fan_out_queries
 from shared.settings import Settings
 from tests.factories import Factory
+from workers.fan_out import MESSAGES_AT_ONCE
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -81,6 +82,27 @@ def test_a_page_of_a_small_topic_does_not_walk_the_project(factory: Factory, con
     assert not scanned & {"targets", "subscribers"}
     assert "subscribers_topic_seq_channel_target_seq_key" in indexes
     assert blocks < BLOCKS_OF_A_PAGE
+
+
+@pytest.mark.parametrize("is_bulk", [False, True])
+def test_messages_of_one_lane_are_found_behind_any_number_of_the_others(
+    factory: Factory, connection: Connection, *, is_bulk: bool
+) -> None:
+    # 10 that are due beside 50,000 older ones of the other lanes
+    connection.execute(
+        "INSERT INTO fan_outs (run, project_seq, message_seq, is_bulk, due_at)"
+        " SELECT n, %s, n, (n > 10) <> %s, now() - n * interval '1 second' FROM generate_series(1, 50010) AS n",
+        [factory.project_seq, is_bulk],
+    )
+    connection.execute("ANALYZE")
+
+    blocks, scanned, indexes = _explain(
+        connection, fan_out_queries._LOCK_DUE, {"is_bulk": is_bulk, "limit": MESSAGES_AT_ONCE}
+    )
+
+    assert "fan_outs_lane_due_idx" in indexes
+    assert "fan_outs" not in scanned
+    assert blocks < BLOCKS_OF_A_CLAIM
 
 
 def test_a_claim_reads_only_what_can_be_claimed(factory: Factory, connection: Connection) -> None:
