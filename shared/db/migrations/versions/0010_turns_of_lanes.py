@@ -16,7 +16,7 @@ depends_on = None
 def upgrade() -> None:
     # until it is told the lane, code from before this migration has its large messages planned among the small ones
     # that it may be there already, and the index half built, is what an attempt that was cut short left behind
-    is_bulk = sa.Column("is_bulk", sa.Boolean(), server_default=sa.text("false"), nullable=False)
+    is_bulk: sa.Column[bool] = sa.Column("is_bulk", sa.Boolean(), server_default=sa.text("false"), nullable=False)
     op.add_column("fan_outs", is_bulk, if_not_exists=True)
     op.execute(
         "UPDATE fan_outs SET is_bulk = true FROM messages"
