@@ -52,11 +52,15 @@ def add_suppression(
     project: Project = None,
     key: Key = None,
     data_dir: DataDir = DEFAULT_DIRECTORY,
+    as_json: AsJson = False,
 ) -> None:
     """Send nothing to an address from now on; who has it is skipped."""
     client = open_client(endpoint=endpoint, project=project, key=key, directory=data_dir)
-    client.post("/tidings/suppressions", {"channel": channel, "address": address, "reason": reason})
-    results.print(f"Nothing is sent to {address} any more.", markup=False)
+    added = client.post("/tidings/suppressions", {"channel": channel, "address": address, "reason": reason})
+    if as_json:
+        print_json(added)
+    else:
+        results.print(f"Nothing is sent to {address} any more.", markup=False)
 
 
 @suppressions_app.command("remove", epilog="Example: tidings suppressions remove email ada@example.com")
@@ -68,8 +72,12 @@ def remove_suppression(
     project: Project = None,
     key: Key = None,
     data_dir: DataDir = DEFAULT_DIRECTORY,
+    as_json: AsJson = False,
 ) -> None:
     """Use an address again. The provider may still have it on a list of its own."""
     client = open_client(endpoint=endpoint, project=project, key=key, directory=data_dir)
     client.delete("/tidings/suppressions", [("channel", channel), ("address", address)])
-    results.print(f"{address} is used again.", markup=False)
+    if as_json:
+        print_json({"channel": channel, "address": address})
+    else:
+        results.print(f"{address} is used again.", markup=False)

@@ -486,6 +486,13 @@ def test_addresses_are_suppressed_and_used_again(tidings: Tidings, caller: Calle
     assert json.loads(tidings("suppressions", "list", "--json").stdout) == []
 
 
+def test_what_becomes_of_an_address_as_json(tidings: Tidings, caller: Caller) -> None:
+    added = json.loads(tidings("suppressions", "add", "email", "Ada@example.com", "--json").stdout)
+    assert (added["address"], added["channel"]) == ("ada@example.com", "email")
+    removed = json.loads(tidings("suppressions", "remove", "email", "ada@example.com", "--json").stdout)
+    assert removed == {"channel": "email", "address": "ada@example.com"}
+
+
 def test_a_wrong_channel_is_told(tidings: Tidings, caller: Caller) -> None:
     refused = tidings("suppressions", "add", "push", "token")
     assert refused.status == FAILED
