@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, cast
+from urllib.parse import urlsplit
 
 from shared.domain.outcome import AccountFault, Outcome, UnknownRule
 from shared.domain.status import Channel
@@ -72,10 +73,14 @@ def make_adapter(
 ) -> Adapter:
     """The adapter of one account, its traffic sent where the settings say: TIDINGS_ENDPOINT_<KIND> if it is set, else
     to the provider itself if this installation is live, else nowhere.
+
+    Raises ConfigurationError for an endpoint that is no server's address.
     """
     facts = adapter_facts(kind)
     endpoint = settings.endpoint_of(kind)
-    if endpoint is None and not live:
+    if endpoint is not None:
+        _check_endpoint(kind, endpoint)
+    elif not live:
         return _held_back(
             facts,
             f"this installation is not live, so nothing goes to real {kind} servers: set "
@@ -90,6 +95,20 @@ def make_adapter(
     if facts is TelesignAdapter and settings.telesign_bulk:
         facts = TelesignBulkAdapter
     return cast("type[HttpAdapter[Any]]", facts)(account, transport=transport, endpoint=endpoint)
+
+
+def _check_endpoint(kind: str, endpoint: str) -> None:
+    is_smtp = kind == SmtpAdapter.kind
+    try:
+        place = urlsplit(f"smtp://{endpoint}" if is_smtp and "://" not in endpoint else endpoint)
+        is_server = bool(place.hostname) and place.port != 0
+    except ValueError:  # a port that is none, brackets that do not close
+        is_server = False
+    if not is_server or place.scheme not in ({"smtp"} if is_smtp else {"http", "https"}) or place.path:
+        raise ConfigurationError(
+            f"TIDINGS_ENDPOINT_{kind.upper()} is not the address of a server.",
+            hint=f"It looks like {'127.0.0.1:2525' if is_smtp else 'https://127.0.0.1:9443'}, and has no path.",
+        )
 
 
 def _held_back(facts: type[Adapter], reason: str) -> Adapter:

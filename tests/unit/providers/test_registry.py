@@ -51,6 +51,30 @@ async def test_nothing_leaves_an_installation_that_is_not_live(kind: str) -> Non
     assert adapter.in_flight_limit > 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "endpoint"),
+    [
+        ("smtp", "localhost:99999"),
+        ("smtp", "localhost:abc"),
+        ("smtp", "::1:25"),
+        ("smtp", "ssl://127.0.0.1:465"),
+        ("smtp", ""),
+        ("fcm", ""),
+        ("fcm", "127.0.0.1:9443"),
+        ("fcm", "https://127.0.0.1:99999"),
+        ("fcm", "https://[::1"),
+        ("apns", "https://127.0.0.1:9443/path"),
+        ("twilio", "ftp://127.0.0.1"),
+        ("twilio", "nonsense"),
+    ],
+)
+async def test_an_endpoint_that_is_no_servers_address(kind: str, endpoint: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"TIDINGS_ENDPOINT_{kind.upper()} ") as error:
+        await send(kind, Settings.model_validate({f"endpoint_{kind}": endpoint}), live=False)
+
+    assert "127.0.0.1:" in (error.value.hint or "")
+
+
 @pytest.mark.parametrize("kind", sorted(ADAPTERS))
 @pytest.mark.parametrize("live", [False, True])
 async def test_an_endpoint_wins(kind: str, *, live: bool) -> None:
