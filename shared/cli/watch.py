@@ -2,14 +2,14 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn
-from rich.progress import Progress as Bars
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from shared.cli.output import notes
@@ -19,6 +19,7 @@ INTERVAL_SECONDS = 0.25
 LINE_INTERVAL_SECONDS = 2.0
 RATE_PERIOD_SECONDS = 10.0
 PATIENCE_SECONDS = 30.0
+WIDE_COLUMNS = 160
 
 FINAL_STATES = ("sent", "failed", "skipped", "cancelled", "expired", "unknown")
 OPEN_STATES = ("claimed", "queued")
@@ -96,6 +97,32 @@ def _duration(seconds: float) -> str:
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
 
 
+class _Bars(Progress):
+    """A line for each message; two where the terminal is narrow, for the bar would have no room beside the counts."""
+
+    def __init__(self, console: Console) -> None:
+        self._has_two_lines = console.width < WIDE_COLUMNS
+        title = Column(no_wrap=True, width=console.width // 3)
+        counts = TextColumn("{task.fields[counts]}", markup=False)
+        super().__init__(
+            TextColumn("{task.description}", markup=False, table_column=title),
+            BarColumn(bar_width=None),
+            *([] if self._has_two_lines else [counts]),
+            TextColumn("{task.fields[pace]}", markup=False, style="cyan"),
+            console=console,
+            disable=not console.is_terminal,
+            expand=True,
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if not self._has_two_lines:
+            yield from super().get_renderables()
+            return
+        for task in self.tasks:
+            yield self.make_tasks_table([task])
+            yield Text(f"  {task.fields['counts']}")
+
+
 class Board:
     """Several messages at once, drawn below each other while the context is open.
 
@@ -105,15 +132,7 @@ class Board:
 
     def __init__(self, console: Console = notes) -> None:
         self._console = console
-        self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[counts]}", markup=False),
-            TextColumn("{task.fields[pace]}", markup=False, style="cyan"),
-            console=console,
-            disable=not console.is_terminal,
-            expand=True,
-        )
+        self._bars = _Bars(console)
         self._tasks: dict[str, TaskID] = {}
         self._paces: dict[str, Pace] = {}
         self._lines: dict[str, tuple[float, str]] = {}  # by title: when the last one was written, and its counts

@@ -1,6 +1,7 @@
 """Progress as a person sees it."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -81,6 +82,19 @@ def test_on_a_terminal_each_message_has_a_bar() -> None:
     assert "a worker was killed" in drawn
     assert "4 of 10: 4 sent, 6 queued" in drawn
     assert "finished" in drawn
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 160, 200])
+def test_bar_counts_and_pace_have_room_on_every_terminal(width: int) -> None:
+    output = io.StringIO()
+    with Board(Console(file=output, force_terminal=True, width=width, no_color=True)) as board:
+        board.show("0683f0a1b2c3d4e5f607 Our news of this spring, at last", progress(sent=39_698, queued=9_852))
+        board.show("alert", progress(sent=1, is_finished=True))
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in output.getvalue().splitlines()]
+    assert any(line.startswith("0683f0a1b2c3d4") and line.count("━") >= 8 and "0/s" in line for line in lines)
+    assert any("39,698 of 49,550: 39,698 sent, 9,852 queued" in line for line in lines)
+    assert any(line.startswith("alert") and "finished" in line for line in lines)
+    assert max(map(len, lines)) <= width
 
 
 def test_watching_ends_with_the_last_message(monkeypatch: pytest.MonkeyPatch) -> None:
