@@ -5,14 +5,17 @@ from shared.db.session import HotConnection
 BURST_SECONDS = 0.1
 """What a bucket holds at most: no window of a second sees more than 1.1 times the rate."""
 
-_OPEN = "INSERT INTO provider_buckets (provider_seq, tokens, filled_at) VALUES (%s, 0, now()) ON CONFLICT DO NOTHING"
+_OPEN = """
+INSERT INTO provider_buckets (provider_seq, tokens, filled_at)
+SELECT seq, 0, now() FROM providers WHERE seq = %s ON CONFLICT DO NOTHING
+"""
 
-# clock_timestamp: a transaction that waited for the row must not count the wait twice
+# clock_timestamp: a transaction that waited for the row must not count the wait twice. That clock may be put back.
 _LEASE = """
 WITH held AS (
     SELECT provider_seq, least(
         %(rate)s::float8 * %(burst)s,
-        tokens + %(rate)s::float8 * extract(epoch FROM clock_timestamp() - filled_at)
+        tokens + %(rate)s::float8 * greatest(0, extract(epoch FROM clock_timestamp() - filled_at))
     ) AS tokens
     FROM provider_buckets
     WHERE provider_seq = %(provider)s
@@ -27,7 +30,7 @@ RETURNING least(floor(held.tokens), %(wanted)s)::int
 
 
 async def open_bucket(connection: HotConnection, provider_seq: int) -> None:
-    """Make the account's bucket, empty, unless it is there."""
+    """Make the account's bucket, empty, unless it is there. An account that was deleted has none, and so no tokens."""
     await connection.execute(_OPEN, [provider_seq])
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import psycopg
 import pytest
 
 from shared.db.session import create_engine
@@ -57,4 +58,30 @@ async def test_a_slow_account_saves_up_a_whole_token(settings: Settings, provide
     async with asyncio.timeout(5):
         while not await rate.take(1):
             pass
+    await engine.dispose()
+
+
+async def test_a_database_clock_that_was_put_back_neither_stops_an_account_nor_gives_less_than_nothing(
+    settings: Settings, provider_seq: int
+) -> None:
+    engine = create_engine(settings, role="test", pool_size=1)
+    rate = Rate(engine, provider_seq, PER_SECOND)
+    async with asyncio.timeout(5):
+        while not await rate.take(1_000):
+            pass
+        with psycopg.connect(settings.require_database_url()) as connection:
+            connection.execute("UPDATE provider_buckets SET filled_at = filled_at + interval '1 hour'")
+
+        while not (taken := await rate.take(1_000)):
+            pass
+    await engine.dispose()
+    assert taken > 0
+
+
+async def test_an_account_that_was_deleted_has_no_tokens(settings: Settings, provider_seq: int) -> None:
+    engine = create_engine(settings, role="test", pool_size=1)
+    with psycopg.connect(settings.require_database_url()) as connection:
+        connection.execute("DELETE FROM providers")
+
+    assert await Rate(engine, provider_seq, PER_SECOND).take(1) == 0
     await engine.dispose()
