@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import ClassVar, Final
 
-from shared.domain.outcome import Outcome, Refused, UnknownRule
+from shared.domain.outcome import Outcome, Refused, Retry, UnknownRule
 from shared.domain.status import Channel
 from shared.providers.contract import Account, Content, SendRequest
 from shared.providers.email.address import Address, read_address
@@ -87,16 +87,21 @@ class SmtpAdapter:
             return refusal
 
     def _make_pool(self) -> SmtpPool:
-        """Raises NoConnection where the account names no usable host."""
+        """Raises NoConnection where the account names no usable host, or whom we trust cannot be read."""
         settings, credentials = self._settings, self._account.credentials
         username, password = str(credentials.get("username") or ""), str(credentials.get("password") or "")
+        try:
+            tls = tls_context(settings.ca_file)
+        except OSError as error:  # TLS' own errors are such, too
+            reason = f"the authorities in TIDINGS_CA_FILE cannot be read: {error.strerror or error}"
+            raise NoConnection(Retry(reason, scope="provider")) from error
         opener = Opener(
             limits=Limits(
                 reply_seconds=settings.provider_timeout_seconds,
                 final_seconds=settings.smtp_final_timeout_seconds,
                 mails=settings.smtp_mails_per_connection,
             ),
-            tls=tls_context(settings.ca_file),
+            tls=tls,
             login=Login(username, password) if username and password else None,
             allowed=AllowedHosts(settings.smtp_allowed_hosts),
         )

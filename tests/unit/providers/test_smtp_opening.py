@@ -6,6 +6,7 @@ import math
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +116,18 @@ async def test_a_certificate_for_another_name(certificates: Certificates, monkey
     assert isinstance(outcome, AccountFault)
     assert "certificate of mail.example.com" in outcome.reason
     assert server.mails == []
+
+
+@pytest.mark.parametrize("name", ["none.pem", "empty.pem"])
+async def test_authorities_that_cannot_be_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty.pem").write_text("no certificate")
+    account = Account(1, 1, {"host": "mail.example.com"}, {"fromEmail": "news@example.com"})
+    adapter = SmtpAdapter(account, settings=Settings(ca_file=tmp_path / name))
+
+    (outcome,) = await collect(adapter, email("Hello", "Hello\n"), [SendRequest("1-1", "a@example.org")])
+
+    assert isinstance(outcome, Retry)
+    assert "TIDINGS_CA_FILE" in outcome.reason
 
 
 async def test_tls_with_a_server_that_speaks_none(certificates: Certificates) -> None:
