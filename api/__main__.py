@@ -11,6 +11,7 @@ import structlog
 import uvicorn
 
 from api.app import create_app
+from api.connections import BoundedProtocol
 from shared.db.migrate import current_revision
 from shared.errors import ConfigurationError, NotReachable, TidingsError
 from shared.logging import configure_logging
@@ -66,7 +67,7 @@ def create_server(settings: Settings) -> uvicorn.Server:
         uvicorn.Config(
             create_app(settings),
             loop="uvloop",
-            http="httptools",
+            http=BoundedProtocol,
             ws="none",
             lifespan="on",
             log_config=None,
