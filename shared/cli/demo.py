@@ -109,22 +109,29 @@ def run_demo(
     Everything runs on this machine: embedded Postgres and Redis, and a simulator in place of the providers.
     """
     began = time.monotonic()
-    with DataDirectory(DIRECTORY) as earlier:
-        earlier.remove()
+    _remove_data()
     plan = Plan(directory=DIRECTORY, workers=WORKERS, port=0, variables=VARIABLES)
+    system: System | None = None
     with StopSignals() as signals:
-        system = System(plan, say=say, hurry=lambda: signals.hurry)
         try:
+            system = System(plan, say=say, hurry=lambda: signals.hurry)
             connection = system.start()
             is_good = _play(system, connection, began)
         except StopRequested:
             say("Stopping ...")
             is_good = False
         finally:
-            system.stop()
+            signals.only_hurry()
+            if system:
+                system.stop()
             if not keep:
-                system.directory.remove()
+                _remove_data()
     raise typer.Exit(0 if is_good else 1)
+
+
+def _remove_data() -> None:
+    with DataDirectory(DIRECTORY) as directory:
+        directory.remove()
 
 
 def _play(system: System, connection: Connection, began: float) -> bool:

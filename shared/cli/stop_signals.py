@@ -25,6 +25,10 @@ class StopSignals:
     def hurry(self) -> bool:
         return self._received > 1
 
+    def only_hurry(self) -> None:
+        """From now on no signal raises: everything is being stopped already."""
+        self._received = max(self._received, 1)
+
     def __enter__(self) -> Self:
         for number in SIGNALS:
             self._before[number] = signal.signal(number, self._receive)

@@ -41,19 +41,22 @@ def start_all(
         port=port,
         has_simulator=simulator,
     )
+    system: System | None = None
     with StopSignals() as signals:
-        system = System(plan, say=say, hurry=lambda: signals.hurry)
         try:
+            system = System(plan, say=say, hurry=lambda: signals.hurry)
             connection = system.start()
             _announce(system, connection, as_json=as_json)
             while True:
                 system.watch()
                 time.sleep(WATCH_SECONDS)
         except StopRequested:
-            longest = max((role.grace_seconds for role in system.roles), default=0.0)
+            longest = max((role.grace_seconds for role in system.roles), default=0.0) if system else 0.0
             say(f"Stopping; this may take {longest:.0f} s. Ctrl-C again kills what is still running.")
         finally:
-            system.stop()
+            signals.only_hurry()
+            if system:
+                system.stop()
     say("Everything is stopped.")
 
 

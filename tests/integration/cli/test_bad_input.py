@@ -73,7 +73,7 @@ def test_what_up_left_is_spoiled(tidings: Tidings, tmp_path: Path) -> None:
     assert_said(tidings("project", "list"), USAGE, "environment.json cannot be used")
 
 
-@pytest.mark.parametrize("command", ["migrate", "project list", "key list", "up"])
+@pytest.mark.parametrize("command", ["migrate", "project list", "key list", "up", "demo"])
 def test_a_database_that_does_not_answer(
     tidings: Tidings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
 ) -> None:
@@ -82,7 +82,7 @@ def test_a_database_that_does_not_answer(
     finished = tidings(*command.split())
     assert_said(finished, NOT_REACHABLE, f"Postgres at 127.0.0.1:{port}", "Connection refused")
     assert "hush" not in finished.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.name != ".tidings"] == []
 
 
 def test_a_database_that_refuses_the_password(

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from deploy.embedded import DataDirectory
 from shared.cli.connection import Connection
 from shared.cli.first_message import with_sdk
+from shared.cli.system import System
 from tests.directories import new_directory
 from tests.integration.cli.conftest import Tidings
 from tests.processes import descendants, is_alive, wait_until
@@ -134,6 +136,20 @@ def test_an_interrupted_start_stops_what_it_started(path: Path) -> None:
         assert process.wait(60) == 0
     wait_until(none_alive(everybody))
     assert not (path / "connection.json").exists()
+
+
+@pytest.mark.parametrize(("command", "status"), [("up", 0), ("demo", 1)])
+def test_a_signal_before_anything_is_started(tidings: Tidings, tmp_path: Path, command: str, status: int) -> None:
+    def interrupt(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_code is System.__init__.__code__:
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGINT)
+
+    sys.setprofile(interrupt)
+    finished = tidings(command)
+    assert finished.status == status
+    assert "Stopping" in finished.stderr
+    assert [path for path in tmp_path.rglob("*") if path.name != ".tidings"] == []
 
 
 def name_of(process: int) -> str:
