@@ -138,7 +138,9 @@ class SmtpPool:
         if task.cancelled():
             return
         error = task.exception()
-        if error is None:
+        if error is None and task.result().is_closed:  # since its last reply: nobody would be told of a mail it took
+            self._note_failure(Retry("the server closed the connection as soon as it was open", scope="provider"))
+        elif error is None:
             self._open.add(task.result())
             task.result().start()
         elif isinstance(error, NoConnection):

@@ -201,6 +201,17 @@ async def test_servers_that_do_not_want_us(certificates: Certificates, banner: s
         assert {type(result) for result in await send(3)} == {outcome}
 
 
+@pytest.mark.parametrize("count", [1, 10])
+async def test_a_server_that_leaves_as_soon_as_it_has_let_us_in(certificates: Certificates, count: int) -> None:
+    """Its farewell comes with the reply to the login, before we could say anything more."""
+    farewell = Raw(b"235 2.7.0 welcome\r\n421 4.7.0 too many connections\r\n")
+    server = SmtpServer(lambda command: farewell if command.verb == "AUTH" else None)
+    async with server, sending(certificates, server.endpoint, LOGIN) as send:
+        assert {type(outcome) for outcome in await send(count)} == {Retry}
+
+    assert server.mails == []
+
+
 async def test_the_next_host_serves_while_the_first_is_down(certificates: Certificates, closed: int) -> None:
     """And is asked first from then on, for a while."""
     async with SmtpServer() as backup, SmtpServer() as first:
