@@ -147,6 +147,30 @@ async def test_a_mail_nobody_gets_is_ended_empty(wire: SmtpWire) -> None:
     assert [mail.recipient for mail in wire.server.mails] == [requests[1].identifier]
 
 
+async def test_a_server_that_forgets_nothing_gets_the_next_mail_over_another_connection(wire: SmtpWire) -> None:
+    """It refuses RSET, so the envelope before is still there: a refused MAIL would be followed by what it announced."""
+    mails = 0
+
+    def refuse(command: Command) -> Act:
+        nonlocal mails
+        mails += command.verb == "MAIL"
+        if command.verb == "RSET":
+            return "550 5.5.1 no"
+        return "452 4.3.1 no room" if command.verb == "MAIL" and mails == 2 else None
+
+    wire.server.script = also(wire.server.script, refuse)
+    requests = wire.requests(3)
+    wire.answer(requests[0].identifier, (Phase.DATA, "450 4.2.1 later"))
+
+    first, second, third = [(await wire.send([request]))[0] for request in requests]
+
+    assert isinstance(first, Retry)
+    assert isinstance(second, Accepted)
+    assert isinstance(third, Accepted)
+    assert [mail.recipient for mail in wire.server.mails] == [request.identifier for request in requests[1:]]
+    assert all(mail.data for mail in wire.server.mails)
+
+
 async def test_a_server_may_end_connections_after_some_mails(wire: SmtpWire) -> None:
     """No mail is the worse for it: what was not begun goes over another connection."""
 

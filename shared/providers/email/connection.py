@@ -208,8 +208,11 @@ class SmtpConnection(asyncio.Protocol):
         assert mail is not None
         if phase is Phase.DATA:
             self._note_go_ahead(mail, code, line)
-        elif not 200 <= code < 300 and phase is not Phase.RSET:
-            self._refuse(mail, phase, code, line)
+        elif not 200 <= code < 300:
+            if phase is Phase.RSET:  # it still has the envelope before, whose mail this one would become
+                self._lose(f"the server answered {code} to {Phase.RSET}")
+            else:
+                self._refuse(mail, phase, code, line)
         elif self._unsent:
             phase, command = self._unsent.popleft()
             self._expect(phase)
