@@ -10,6 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
 from shared.db.queries.partitions import PARTITION_SQL, partitions_ahead
+from shared.errors import ConfigurationError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -46,10 +47,20 @@ def newest_revision() -> str:
 
 
 def current_revision(database_url: str) -> str | None:
-    """The migration the database is at; None when it holds no Tidings tables."""
-    engine = create_engine(database_url, connect_args={"connect_timeout": 5})
+    """The migration the database is at; None when it holds no Tidings tables.
+
+    Raises ConfigurationError when it is one that cannot keep every text: who would use it is told at the start.
+    """
+    engine = create_engine(database_url, connect_args={"connect_timeout": 5, "client_encoding": "utf8"})
     try:
         with engine.connect() as connection:
+            encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+            if encoding != "UTF8":
+                raise ConfigurationError(
+                    f"The database keeps texts in {encoding}, which lacks most of the world's characters.",
+                    hint="Make one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0, and name it in"
+                    " TIDINGS_DATABASE_URL.",
+                )
             return MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()

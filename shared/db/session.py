@@ -49,6 +49,7 @@ def create_engine(settings: Settings, *, role: str, pool_size: int = 5) -> Async
         hide_parameters=True,  # errors end up in logs; addresses and contents must not
         connect_args={
             "application_name": f"tidings-{role}",
+            "client_encoding": "utf8",  # whatever PGCLIENTENCODING, the role or the database would have it be
             "connect_timeout": 5,
             "tcp_user_timeout": 5_000,
             "options": (

@@ -132,6 +132,16 @@ async def test_moments_are_read_in_utc_whatever_the_servers_zone(settings: Setti
     await engine.dispose()
 
 
+async def test_texts_travel_as_they_are_whatever_the_environment_speaks(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    engine = create_engine(settings, role="test", pool_size=1)
+    async with hot_statements(engine) as connection:
+        assert await (await connection.execute("SELECT %s::text", ["10 €"])).fetchone() == ("10 €",)
+    await engine.dispose()
+
+
 async def test_connections_go_to_whoever_has_waited_longest(settings: Settings) -> None:
     engine = create_engine(settings, role="test", pool_size=1)
     served: list[int] = []
