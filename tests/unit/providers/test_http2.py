@@ -1,6 +1,7 @@
 """HTTP/2 connections of our own against a server whose every frame the test writes."""
 
 import asyncio
+import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -353,6 +354,34 @@ async def test_who_does_not_speak_http2_is_told_so(certificates: Certificates, t
         (failure,) = await exchange(transport, origin, b"x")
 
     assert failure == Failure("the server does not speak HTTP/2", never_left=True)
+
+
+async def test_a_certificate_for_another_name(
+    tls: ssl.SSLContext, transport: Http2Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tls, answer_all) as server:
+        port = int(server.origin.rpartition(":")[2])
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        (failure,) = await exchange(transport, f"https://push.example.com:{port}", b"x")
+
+    assert isinstance(failure, Failure)
+    assert failure.never_left
+    assert "not valid for 'push.example.com'" in failure.reason
+
+
+async def test_the_next_address_serves_while_the_first_does_not(
+    tls: ssl.SSLContext, transport: Http2Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tls, answer_all) as server:
+        port = int(server.origin.rpartition(":")[2])
+        found = [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+        assert await exchange(transport, server.origin, b"x") == [Reply(200, b"")]
 
 
 async def test_authorities_that_cannot_be_read_let_nothing_leave(tls: ssl.SSLContext, tmp_path: Path) -> None:
