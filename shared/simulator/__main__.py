@@ -17,6 +17,8 @@ from shared.logging import configure_logging
 from shared.settings import load_settings
 from shared.simulator.simulator import Ports, Simulator
 
+LARGEST_PORT = 65_535
+
 
 def main() -> int:
     """0 after a clean stop, 1 when it could not start."""
@@ -64,11 +66,18 @@ def _parser(directory: Path) -> argparse.ArgumentParser:
         ("http", 8025, "the inbox page and its HTTP API"),
     ):
         help_text = f"{what}; 0 takes a free port (default: %(default)s)"
-        parser.add_argument(f"--{name}-port", type=int, default=default, help=help_text)
+        parser.add_argument(f"--{name}-port", type=_port, metavar="PORT", default=default, help=help_text)
     parser.add_argument(
         "--faults", metavar="JSON|@FILE", help="""profiles to start with, as '{"fcm": {"latency_ms": 200}}'"""
     )
     return parser
+
+
+def _port(text: str) -> int:
+    """Checked here, as uvloop would take 65536 for 0 and so on."""
+    if not text.isdecimal() or int(text) > LARGEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is no port: 0 to {LARGEST_PORT}")
+    return int(text)
 
 
 def _read_faults(text: str | None) -> Any:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shared.errors import ConfigurationError
 from shared.simulator.seen import SeenSet
 
 FLUSH_SECONDS = 0.05
@@ -82,9 +83,16 @@ class Record:
         self._flush_timer: asyncio.TimerHandle | None = None
         self._forget()
         self._open()
-        for line, offset in _lines_of(path):
-            self._enter(json.loads(line), offset, len(line))
-            self._size = offset + len(line)
+        try:
+            for line, offset in _lines_of(path):
+                self._enter(json.loads(line), offset, len(line))
+                self._size = offset + len(line)
+        except (ValueError, KeyError, TypeError) as error:
+            os.close(self._file)
+            raise ConfigurationError(
+                f"{path} holds a line that is no record, at byte {self._size}.",
+                hint="Move the file away; the simulator starts a new one.",
+            ) from error
         os.ftruncate(self._file, self._size)  # a line cut short by a kill was never promised to anyone
 
     def append(self, capture: Capture) -> int:

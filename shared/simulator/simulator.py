@@ -195,8 +195,15 @@ class Simulator:
 
 @contextmanager
 def _sole_use_of(directory: Path) -> Iterator[None]:
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (directory / "lock").open("w") as file:
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (directory / "lock").open("w")
+    except OSError as error:
+        raise ConfigurationError(
+            f"The directory {directory} cannot be used: {error.strerror}.",
+            hint="Name one that this user may write to with --dir or TIDINGS_SIMULATOR_DIR.",
+        ) from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

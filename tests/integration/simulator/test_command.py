@@ -103,3 +103,20 @@ def test_wrong_faults_stop_the_start(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert complaint in done.stderr.decode()
         assert "Traceback" not in done.stderr.decode()
+
+
+def test_a_start_that_cannot_be_says_why_in_a_line_or_two(tmp_path: Path) -> None:
+    file, spoiled = tmp_path / "file", tmp_path / "spoiled"
+    file.touch()
+    spoiled.mkdir()
+    (spoiled / "record.jsonl").write_text("not a line of ours\n")
+    for arguments, status, complaint in (
+        (command(file), 1, f"The directory {file} cannot be used"),
+        (command(spoiled), 1, "record.jsonl holds a line that is no record, at byte 0"),
+        (command(tmp_path / "new", "--smtp-port", "99999"), 2, "99999 is no port"),
+        (command(tmp_path / "new", "--smtp-port", "smtp"), 2, "smtp is no port"),
+    ):
+        done = subprocess.run(arguments, capture_output=True, check=False, timeout=START_SECONDS)
+        said = done.stderr.decode()
+        assert (done.returncode, "Traceback" in said) == (status, False), said
+        assert complaint in said
