@@ -1,5 +1,8 @@
 """The migrations and the models say the same, and an old database is brought along."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
 import psycopg
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -39,6 +42,13 @@ def test_an_empty_database_is_upgraded_and_emptied_again(empty_database_url: str
 
     downgrade(empty_database_url, "base")
     assert current_revision(empty_database_url) is None
+
+
+def test_two_who_migrate_at_once_take_turns(empty_database_url: str) -> None:
+    """Indexes that are built concurrently wait for whoever waits in a statement."""
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(upgrade, [empty_database_url] * 2))
+    assert current_revision(empty_database_url) == newest_revision()
 
 
 def test_a_filled_database_keeps_its_rows(empty_database_url: str) -> None:
