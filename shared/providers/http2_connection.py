@@ -444,9 +444,16 @@ class Connection(asyncio.Protocol):
             self._out += (HEAD.pack(len(part) << 8 | kind, last if number else last | flags, stream_id), part)
 
     def _send_unsent(self) -> None:
-        """As much of the waiting bodies as the server's windows allow, the oldest first."""
+        """As much of the waiting bodies as the server's windows allow, the oldest first.
+
+        What it waited too long for is not completed any more: without its end a request is none.
+        """
         for stream_id, waiting in list(self._unsent.items()):
             stream = self._streams[stream_id]
+            if self._loop.time() > stream.flow.leave_by:
+                self._reset(stream_id, CANCEL)
+                self._answer(stream, Failure("the server had no room for its body in time", never_left=True))
+                continue
             while waiting and (size := min(len(waiting), self._window, stream.window, self._frame_bytes)) > 0:
                 last = END_STREAM if size == len(waiting) else 0
                 self._out += (HEAD.pack(size << 8 | DATA, last, stream_id), bytes(waiting[:size]))

@@ -271,6 +271,27 @@ async def test_nothing_is_announced_that_the_servers_windows_have_no_room_for(
     assert [answer.never_left for answer in answers if isinstance(answer, Failure)] == [False, False, True]
 
 
+async def test_a_body_that_waits_too_long_does_not_leave_any_more(
+    tls: ssl.SSLContext, transport: Http2Transport
+) -> None:
+    """When the server makes room, the claim may be another worker's."""
+    is_late = asyncio.Event()
+    following: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def act(peer: Peer) -> None:
+        _, stream, _ = await peer.frame_of(DATA)
+        await is_late.wait()
+        peer.write(frame(WINDOW, 0, stream, struct.pack(">I", 1_000)))
+        following.set_result((await peer.frame())[0])
+
+    async with serving(tls, act, settings=setting(4, 10)) as server:
+        leave_by = asyncio.get_running_loop().time() + 0.1
+        asyncio.get_running_loop().call_at(leave_by + 0.1, is_late.set)
+        async for batch in transport.exchange(server.origin, posts(b"x" * 100), leave_by=leave_by):
+            assert batch == [(0, Failure("the server had no room for its body in time", never_left=True))]
+        assert await following == RESET
+
+
 async def test_an_answer_before_the_body_has_left_is_an_answer(tls: ssl.SSLContext, transport: Http2Transport) -> None:
     async def act(peer: Peer) -> None:
         _, stream, _ = await peer.frame_of(DATA)
