@@ -1,6 +1,7 @@
 """Imports beside each other and beside other writers: nothing doubled, nothing lost, totals exact."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,9 +9,10 @@ import psycopg
 import pytest
 
 from shared.db.queries.contacts import run
-from shared.db.session import LOCK_TIMEOUT_MS
-from shared.domain.contacts.progress import ImportState
-from tests.integration.contacts.conftest import Desk, Rows, people
+from shared.db.session import LOCK_TIMEOUT_MS, create_engine
+from shared.domain.contacts.progress import ImportProgress, ImportState
+from tests.integration.contacts.conftest import LEFT_BEHIND, Desk, Rows, people
+from tests.integration.contacts.test_resume import Stopped
 from tests.processes import wait_until
 
 
@@ -36,6 +38,42 @@ async def test_one_file_imported_by_several_at_once(desk: Desk) -> None:
     assert {progress.state for progress in done} == {ImportState.FINISHED}
     assert desk.ask("SELECT rows_total, users_created, passes FROM contact_imports") == [(60, 60, 1)]
     assert len(desk.holdings()["subscriptions"]) == 120
+
+
+@pytest.mark.parametrize("pages_before", [1, 2, 3, 4, 5])  # three that stage, two that merge
+async def test_a_slow_import_that_others_have_overtaken_twice(desk: Desk, pages_before: int) -> None:
+    """One of them finished the file, the other has begun it again and stopped: no row of its pass is left out."""
+    file = desk.file(*people(range(19)), "user-19,Nobody,broken@,,news")
+    stopped: list[BaseException | None] = []
+
+    async def overtake() -> None:
+        engine = create_engine(desk.factory.settings, role="other")
+        others = Desk(desk.factory, engine, desk.directory)
+        await others.bring_in(file)
+        with pytest.raises(Stopped) as stop:
+            await others.bring_in(file, page_rows=7, report=stop_at_once)
+        stopped.append(stop.value)
+        await engine.dispose()
+
+    def stop_at_once(_progress: ImportProgress, _read_bytes: int) -> None:
+        raise Stopped
+
+    pages: list[int] = []
+
+    def let_others_pass(progress: ImportProgress, _read_bytes: int) -> None:
+        pages.append(progress.staged_to)
+        if len(pages) == pages_before:
+            overtaking = threading.Thread(target=lambda: asyncio.run(overtake()))
+            overtaking.start()
+            overtaking.join()
+
+    done = await desk.bring_in(file, page_rows=7, report=let_others_pass)
+
+    assert len(stopped) == 1
+    assert (done.state, done.rows_total, done.bad_total, done.is_repeated) == (ImportState.FINISHED, 20, 1, True)
+    assert list(await desk.faults(done)) == [21]
+    assert desk.ask(LEFT_BEHIND) == []
+    assert len(desk.holdings()["users"]) == 19
 
 
 async def test_an_import_whose_row_is_held_for_long(desk: Desk) -> None:

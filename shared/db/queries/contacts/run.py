@@ -83,16 +83,12 @@ async def import_contacts(
     import_id = await asyncio.to_thread(file.fingerprint)
     async with _patient_transaction(engine) as connection:
         progress = await open_import(connection, project.seq, import_id, file_name=file.name)
-    if progress.state is ImportState.STAGING:
-        try:
+    while progress.state is not ImportState.FINISHED:
+        if progress.state is ImportState.STAGING:
             progress = await _stage(engine, progress, file, report=report, page_rows=page_rows)
-        except UnreadableFile:
-            async with _patient_transaction(engine) as connection:
-                await discard_import(connection, progress.seq)
-            raise
-    while progress.state is ImportState.MERGING:
-        progress = await _merge_page(engine, project, file, import_seq=progress.seq, page_rows=page_rows)
-        report(progress, file.path.stat().st_size)
+        else:
+            progress = await _merge_page(engine, project, file, import_seq=progress.seq, page_rows=page_rows)
+            report(progress, file.path.stat().st_size)
     return progress
 
 
@@ -106,18 +102,30 @@ async def _patient_transaction(engine: AsyncEngine) -> AsyncIterator[HotConnecti
 async def _stage(
     engine: AsyncEngine, progress: StoredImport, file: ContactFile, *, report: Report, page_rows: int
 ) -> StoredImport:
+    """Still `staging` where other processes with the same file have finished it meanwhile and begun again."""
+    try:
+        return await _stage_pages(engine, progress, file, report=report, page_rows=page_rows)
+    except UnreadableFile:
+        async with _patient_transaction(engine) as connection:
+            await discard_import(connection, progress.seq)
+        raise
+
+
+async def _stage_pages(
+    engine: AsyncEngine, progress: StoredImport, file: ContactFile, *, report: Report, page_rows: int
+) -> StoredImport:
     # a byte that is not UTF-8 becomes a lone surrogate, so that it spoils its row and not the file
     with file.path.open("rb") as content:
         lines = TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
         rows = read_contacts(_bounded(lines), file.layout, after_line=progress.staged_to)
         while page := await asyncio.to_thread(_next_rows, rows, page_rows):
             async with _patient_transaction(engine) as connection:
-                progress = await stage_rows(connection, progress.seq, page)
-            if progress.state is not ImportState.STAGING:
+                progress = await stage_rows(connection, progress.seq, page, after_line=progress.staged_to)
+            if progress.state is not ImportState.STAGING or progress.staged_to < page[-1].line:
                 return progress  # another process with the same file was quicker
             report(progress, content.tell())
     async with _patient_transaction(engine) as connection:
-        return await close_staging(connection, progress.seq)
+        return await close_staging(connection, progress.seq, last_line=progress.staged_to)
 
 
 def _bounded(lines: TextIOWrapper) -> Iterator[str]:

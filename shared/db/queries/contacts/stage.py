@@ -38,7 +38,8 @@ RETURNING *
 """
 
 _CLOSE_STAGING = """
-UPDATE contact_imports SET state = 'merging', updated_at = now() WHERE seq = %(seq)s AND state = 'staging'
+UPDATE contact_imports SET state = 'merging', updated_at = now()
+WHERE seq = %(seq)s AND state = 'staging' AND staged_to = %(last_line)s
 """
 
 # an import that was broken off and never repeated would keep its staged rows for ever
@@ -124,9 +125,17 @@ async def open_import(
     return restarted
 
 
-async def stage_rows(connection: HotConnection, seq: int, rows: Sequence[Contact | Fault]) -> StoredImport:
-    """Store the next rows of the file with their faults. Rows that are staged already are passed over."""
+async def stage_rows(
+    connection: HotConnection, seq: int, rows: Sequence[Contact | Fault], *, after_line: int
+) -> StoredImport:
+    """Store the next rows of the file with their faults. Rows that are staged already are passed over.
+
+    `after_line`: up to where its reader knew the file to be staged. When it no longer is, others have finished the
+    import and begun again: nothing is stored, for the rows before these would be missing.
+    """
     progress = await lock_import(connection, seq)
+    if progress.staged_to < after_line:
+        return progress
     fresh = [row for row in rows if row.line > progress.staged_to]
     if not fresh:
         return progress
@@ -160,9 +169,9 @@ async def store_faults(connection: HotConnection, seq: int, faults: Sequence[Fau
         )
 
 
-async def close_staging(connection: HotConnection, seq: int) -> StoredImport:
-    """The file was read to its end: its rows may be merged."""
-    await connection.execute(_CLOSE_STAGING, {"seq": seq})
+async def close_staging(connection: HotConnection, seq: int, *, last_line: int) -> StoredImport:
+    """The file was read to its end, its last row at this line: they may be merged, unless others have begun again."""
+    await connection.execute(_CLOSE_STAGING, {"seq": seq, "last_line": last_line})
     return await lock_import(connection, seq)
 
 
