@@ -109,6 +109,11 @@ def test_a_worker_has_longer_to_stop_than_a_lease() -> None:
     assert grace_seconds > Settings.model_fields["lease_seconds"].default
 
 
+def test_the_databases_log_quotes_no_rows() -> None:
+    words = command_of(service(COMPOSE, "postgres"))
+    assert "log_error_verbosity=terse" in words[words.index("-c") + 1 :: 2]
+
+
 def test_the_build_gets_everything_the_image_is_made_of() -> None:
     sent = {line[1:] for line in (CHECKOUT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
