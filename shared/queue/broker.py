@@ -81,9 +81,9 @@ def create_celery(settings: Settings, *, main: str) -> Celery:
             "socket_connect_timeout": _SOCKET_TIMEOUT_SECONDS,
             "socket_keepalive": True,
             "health_check_interval": 10,
-            "visibility_timeout": 3_600,  # rings are acknowledged early, so nothing waits for it
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
+            # an acknowledgement that fails while Redis is away would keep its place among the prefetched for ever: with
+            # all of them taken, kombu 5.7 hears nothing any more. So none is sent: rings are expendable
+            "ack_emulation": False,
             "queue_order_strategy": "round_robin",
         }
     else:

@@ -1,24 +1,30 @@
 """Rings: cheap for the caller, few in the broker, and never a reason to fail."""
 
+import contextlib
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 import redis
+from kombu import Consumer, Message
 from prometheus_client import REGISTRY
 
-from deploy.embedded import choose_port
+from deploy.embedded import DataDirectory, EmbeddedRedis, choose_port
 from shared.queue import rings
 from shared.queue.broker import QUEUE_NAMES, RING_EXPIRES_SECONDS, create_celery
 from shared.queue.rings import MAX_DEPTH, Ringer
 from shared.settings import Settings
+from tests.directories import new_directory
 from tests.processes import wait_until
 from workers.process import LONGEST_CANCEL_SECONDS
 
 QUEUE = "push.fcm.bulk"
 OTHER = "email.smtp.bulk"
+
+log = logging.getLogger(__name__)
 
 
 @pytest.fixture
@@ -155,3 +161,36 @@ def test_rings_work_again_once_the_broker_is_back(
 
         wait_until(is_rung)
     assert failed() <= 1
+
+
+@pytest.fixture
+def own_broker() -> Iterator[EmbeddedRedis]:
+    """One that a test may stop."""
+    directory = DataDirectory(new_directory())
+    with directory, EmbeddedRedis(directory) as server:
+        yield server
+        server.stop()
+        directory.remove()
+
+
+def test_a_ring_that_is_heard_when_the_broker_goes_is_not_the_last(
+    settings: Settings, own_broker: EmbeddedRedis
+) -> None:
+    settings = settings.model_copy(update={"broker_url": own_broker.url})
+    worker = create_celery(settings, main="worker")
+    heard: list[Message] = []
+    with worker.connection_for_read() as connection:
+        consumer = Consumer(connection.channel(), worker.conf.task_queues, on_message=heard.append, prefetch_count=1)
+        with _ringing(settings) as ringer, consumer:
+
+            def is_heard(rings: int) -> bool:
+                ringer.ring(QUEUE)
+                with contextlib.suppress(TimeoutError, *connection.connection_errors):
+                    connection.drain_events(timeout=0.1)
+                return len(heard) >= rings
+
+            wait_until(lambda: is_heard(1))
+            own_broker.stop()
+            heard[0].ack_log_error(log, connection.connection_errors)
+            own_broker.start()
+            wait_until(lambda: is_heard(2))
