@@ -13,8 +13,11 @@ from shared.ids import run_floor
 PARTITIONED_TABLES = ("deliveries", "attempts")
 MONTHS_AHEAD = 3
 
-# a function of the first migration; creating a partition needs no superuser, only the table's owner
-PARTITION_SQL: LiteralString = "SELECT tidings_create_partition(:parent, :name, :low, :high)"
+# A function of the first migration; creating a partition needs no superuser, only the table's owner. The lock, any
+# number that all have in common, is there before the function looks: two who found it missing would both create it.
+PARTITION_SQL: LiteralString = """
+SELECT tidings_create_partition(%(parent)s, %(name)s, %(low)s, %(high)s) FROM pg_advisory_xact_lock(7310579663)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,7 @@ async def create_partitions(connection: HotConnection, now: datetime) -> list[st
     for partition in partitions_ahead(now):
         try:
             async with connection.transaction():
-                await connection.execute(
-                    "SELECT tidings_create_partition(%(parent)s, %(name)s, %(low)s, %(high)s)", partition.parameters()
-                )
+                await connection.execute(PARTITION_SQL, partition.parameters())
         except psycopg.errors.CheckViolation:
             blocked.append(partition.name)
     return blocked

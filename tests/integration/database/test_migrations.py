@@ -2,6 +2,7 @@
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
 
 import psycopg
 from alembic.autogenerate import compare_metadata
@@ -13,6 +14,7 @@ from sqlalchemy import create_engine, text
 from shared.db import models  # noqa: F401  # fills the metadata
 from shared.db.base import Base
 from shared.db.migrate import MIGRATIONS, current_revision, downgrade, newest_revision, upgrade
+from shared.db.queries.partitions import partitions_ahead
 from shared.settings import Settings
 from tests.factories import Factory
 
@@ -94,6 +96,24 @@ def test_a_filled_database_goes_back_to_the_first_version_and_comes_again(settin
         assert count_rows(url) == before
 
     assert set(before.values()) == {1, 3}
+
+
+def test_ledger_rows_in_a_partition_s_way_keep_no_other_from_being_made(database_url: str) -> None:
+    """So a scheduler that was away for months keeps nobody from starting."""
+    this_month = f"deliveries_{datetime.now(UTC):%Y_%m}"
+    coming = [partition.name for partition in partitions_ahead(datetime.now(UTC)) if partition.name != this_month]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for name in (this_month, *coming):
+            connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+        connection.execute(
+            "INSERT INTO deliveries (run, target_seq, project_seq, state, attempts, resends)"
+            " VALUES (tidings_draw_run(), 1, 1, 'sent', 1, 0)"
+        )
+
+        upgrade(database_url)
+
+        made = [name for name in coming if connection.execute("SELECT to_regclass(%s)", [name]).fetchone() != (None,)]
+    assert made == coming
 
 
 def count_rows(database_url: str) -> dict[str, int]:
