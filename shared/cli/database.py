@@ -59,7 +59,7 @@ def database_errors(settings: Settings) -> Iterator[None]:
             ) from error
         raise NotReachable(
             f"Postgres at {url.host}:{url.port or 5432} cannot be used: {_reason(error)}",
-            hint="Check TIDINGS_DATABASE_URL and that the server is running.",
+            hint="Check TIDINGS_DATABASE_URL, and that the server, or `tidings up` with its own, is running.",
         ) from error
     except (ProgrammingError, psycopg.ProgrammingError) as error:
         raise ConfigurationError(

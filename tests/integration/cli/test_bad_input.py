@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded import DataDirectory, EmbeddedPostgres, choose_port
+from shared.cli.connection import write_environment
 from shared.settings import Settings
 from tests.factories import Factory
 from tests.integration.cli.conftest import Finished, Tidings
@@ -71,6 +72,15 @@ def test_what_up_left_is_spoiled(tidings: Tidings, tmp_path: Path) -> None:
     (tmp_path / ".tidings").mkdir()
     (tmp_path / ".tidings" / "environment.json").write_text("{")
     assert_said(tidings("project", "list"), USAGE, "environment.json cannot be used")
+
+
+def test_what_up_left_when_it_was_killed(tidings: Tidings, tmp_path: Path) -> None:
+    (tmp_path / ".tidings").mkdir()
+    url = f"postgresql://tidings:hush@127.0.0.1:{choose_port()}/tidings"
+    write_environment(tmp_path / ".tidings", {"TIDINGS_DATABASE_URL": url})
+    finished = tidings("project", "list")
+    assert_said(finished, NOT_REACHABLE, "Connection refused")
+    assert "tidings up" in finished.stderr
 
 
 @pytest.mark.parametrize("command", ["migrate", "project list", "key list", "up", "demo"])
