@@ -1,6 +1,8 @@
 """Workers killed while they hold marked recipients: nobody is lost, every copy is bounded and on file."""
 
 import itertools
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ import pytest
 import redis
 
 from tests.flow.conftest import WINDOW, Installation
+from tests.processes import is_alive, wait_until
 
 RECIPIENTS = 2_000
 EFFECTIVE_KILLS = 10
@@ -43,10 +46,13 @@ def _in_flight(connection: "psycopg.Connection[tuple[object, ...]]", process_ids
     return int(str(row[0]))
 
 
-def _kill_holding_worker(installation: Installation, name: str, run: int, *, pause_seconds: float) -> bool:
+def _kill_holding_worker(
+    installation: Installation, name: str, run: int, *, pause_seconds: float, spares_parent: bool
+) -> bool:
     """SIGKILL the worker while it holds marked recipients. True when it still held some after it was dead.
 
-    `pause_seconds` after the first mark was seen: before, while and after the provider accepts.
+    `pause_seconds` after the first mark was seen: before, while and after the provider accepts. `spares_parent`: only
+    the process that delivers is killed, and the worker itself is to replace it.
     """
     supervisor = installation.system.supervisor
     with installation.factory.connect() as connection:
@@ -58,18 +64,27 @@ def _kill_holding_worker(installation: Installation, name: str, run: int, *, pau
                 return False
             time.sleep(0.005)
         time.sleep(pause_seconds)
-        supervisor.kill(name)
+        if spares_parent:
+            for child in process_ids[1:]:
+                os.kill(child, signal.SIGKILL)
+            wait_until(lambda: not any(map(is_alive, process_ids[1:])))
+        else:
+            supervisor.kill(name)
         return _in_flight(connection, process_ids) > 0
 
 
 def _kill_in_turn(installation: Installation, run: int) -> int:
-    """Kill and replace workers, the two in turn, until EFFECTIVE_KILLS were effective or the message is finished."""
+    """Kill and replace workers, the two in turn, until EFFECTIVE_KILLS were effective or the message is finished.
+
+    Every other time it is only the process within the worker that delivers.
+    """
     effective = 0
     pauses = itertools.cycle((0.0, 0.15, 0.3, 0.45))
+    ways = itertools.cycle((False, False, True, True))
     for name in itertools.cycle(("worker-1", "worker-2")):
         if effective == EFFECTIVE_KILLS or _is_finished(installation, run):
             return effective
-        effective += _kill_holding_worker(installation, name, run, pause_seconds=next(pauses))
+        effective += _kill_holding_worker(installation, name, run, pause_seconds=next(pauses), spares_parent=next(ways))
         installation.replace_worker(name)
     return effective
 
