@@ -20,6 +20,10 @@ ENTRY: Final = re.compile(
 )
 
 NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
+UNICAST: Final = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that the Internet has. Beside it Python calls more global: site-local addresses, those of a translator in
+the local network (RFC 8215), IPv4 ones in forms that nobody should use.
+"""
 
 
 class Security(StrEnum):
@@ -133,4 +137,6 @@ def is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
             embedded = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if embedded is not None:
             return is_public(embedded)
+        if ip not in UNICAST:
+            return False
     return ip.is_global and not ip.is_multicast
