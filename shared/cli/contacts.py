@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Annotated
 
 import typer
@@ -158,13 +159,13 @@ async def _through_api(client: Client, file: ContactFile, error_path: Path) -> O
 
 async def _concluded(progress: ImportProgress, started: float, error_path: Path, read_page: ReadFaults) -> Outcome:
     if progress.bad_total:
-        await _write_error_file(error_path, read_page)
+        await write_error_file(error_path, read_page)
     return Outcome(progress, time.perf_counter() - started, error_path if progress.bad_total else None)
 
 
-async def _write_error_file(path: Path, read_page: ReadFaults) -> None:
-    """All of it or nothing."""
-    unfinished = path.with_name(f"{path.name}.new")
+async def write_error_file(path: Path, read_page: ReadFaults) -> None:
+    """All of it or nothing, though another import of the same file may write it too."""
+    unfinished = path.with_name(f"{path.name}.{token_hex(4)}.new")
     try:
         with unfinished.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)

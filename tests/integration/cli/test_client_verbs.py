@@ -1,7 +1,9 @@
 """The commands that call an API, and `tidings import`, as a terminal sees them."""
 
+import asyncio
 import io
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +19,8 @@ from structlog.testing import capture_logs
 
 from deploy.embedded import choose_port
 from shared.cli.connection import Connection, write_connection
+from shared.cli.contacts import write_error_file
+from shared.domain.contacts.rows import Fault
 from shared.settings import Settings
 from tests.factories import Factory
 from tests.integration.api.conftest import Caller, make_caller, run_api
@@ -159,14 +163,36 @@ class TestImport:
 
     def test_an_error_file_for_which_there_is_no_room(self, tidings: Tidings, factory: Factory, contacts: Path) -> None:
         contacts.write_text(CONTACTS + "carl,Carl,broken@,news\n")
-        contacts.with_name("errors.csv.new").symlink_to("/dev/full")
-        assert_said(
-            tidings("import", str(contacts), "--error-file", "errors.csv"),
-            FAILED,
-            "No space left",
-            "another --error-file",
-        )
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+        try:
+            finished = tidings("import", str(contacts))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert_said(finished, FAILED, "File too large", "another --error-file")
         assert list(contacts.parent.iterdir()) == [contacts]
+
+    def test_an_error_file_that_two_imports_write(self, tmp_path: Path) -> None:
+        """Of the same contact file, at once: both come to their end."""
+        is_written = asyncio.Event()
+
+        async def read_page(after_line: int) -> list[Fault]:
+            return [] if after_line else [Fault(4, "broken")]
+
+        async def read_page_late(after_line: int) -> list[Fault]:
+            await is_written.wait()
+            return await read_page(after_line)
+
+        async def write_both() -> None:
+            slow = asyncio.create_task(write_error_file(tmp_path / "errors.csv", read_page_late))
+            await asyncio.sleep(0)
+            await write_error_file(tmp_path / "errors.csv", read_page)
+            is_written.set()
+            await slow
+
+        asyncio.run(write_both())
+        assert [path.name for path in tmp_path.iterdir()] == ["errors.csv"]
+        assert (tmp_path / "errors.csv").read_text() == "line,reason\n4,broken\n"
 
     def test_a_file_again_says_so(self, tidings: Tidings, factory: Factory, contacts: Path) -> None:
         tidings("import", str(contacts))
