@@ -121,6 +121,13 @@ DATABASE_TROUBLE = (
 )
 
 
+def explain_trouble(error: BaseException) -> str:
+    """What a caller can do about DATABASE_TROUBLE."""
+    if isinstance(getattr(error, "orig", error), psycopg.errors.QueryCanceled):
+        return "The database took too long. Try again, or ask for less at once."
+    return "The database does not answer. Try again."
+
+
 class ErrorModel(WireModel):
     """What went wrong. `type` is for programs, `message` for people."""
 

@@ -24,7 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from api import limits
 from api.declarations import Content, Declared, Upload
-from api.errors import DATABASE_TROUBLE, ERROR_HEADERS, RETRY_AFTER_SECONDS, STATUS_OF, error_body
+from api.errors import DATABASE_TROUBLE, ERROR_HEADERS, RETRY_AFTER_SECONDS, STATUS_OF, error_body, explain_trouble
 from api.limits import RateLimit
 from api.origins import check_origin
 from api.parameters import check, read_body, read_query, refusal, within_limit
@@ -175,8 +175,8 @@ class Endpoint(APIRoute):
         except RejectedRequest as error:
             await send_error(send, error.type, str(error))
         except DATABASE_TROUBLE as error:
-            log.warning("request.database_trouble", error=type(error).__name__)
-            await send_error(send, "general_database_unavailable", "The database does not answer. Try again.")
+            log.warning("request.database_trouble", error=type(getattr(error, "orig", error)).__name__)
+            await send_error(send, "general_database_unavailable", explain_trouble(error))
         except NotReachable as error:
             log.warning("request.storage_trouble", reason=error.message)
             await send_error(send, "general_storage_unavailable", "The file storage does not answer. Try again.")

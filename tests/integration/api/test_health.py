@@ -135,6 +135,21 @@ def test_without_its_database_it_says_so_and_recovers(
     caller.session.close()
 
 
+def test_what_takes_the_database_too_long_is_told_from_its_absence(
+    api_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.db.session.STATEMENT_TIMEOUT_MS", 500)
+    with run_api(api_settings) as api:
+        caller = make_caller(api)
+        caller.create_topic("news")
+        with caller.factory.connect() as connection, connection.transaction():
+            connection.execute("SELECT FROM topics WHERE project_seq = %s FOR UPDATE", [caller.factory.project_seq])
+            answer = caller.patch("/messaging/topics/news", {"name": "New"})
+        assert answer.refusal == (503, "general_database_unavailable")
+        assert answer.body["message"] == "The database took too long. Try again, or ask for less at once."
+        caller.session.close()
+
+
 PUSH = {"messageId": "m", "title": "T", "users": ["ada"]}
 
 
