@@ -154,10 +154,11 @@ async def get_message(call: Call, message_id: MessageId) -> MessageModel:
 async def delete_message(call: Call, message_id: MessageId) -> None:
     """What is not sent yet is cancelled."""
     async with call.services.sessions.begin() as session:
-        seq = await messages.delete_message(session, call.project.seq, message_id)
-        if seq is None:
-            found(await messages.find_message(session, call.project.seq, message_id), "message_not_found")
-            raise RejectedRequest("message_already_scheduled", "The message's time has come.")
+        while (seq := await messages.delete_message(session, call.project.seq, message_id)) is None:
+            shown = found(await messages.find_message(session, call.project.seq, message_id), "message_not_found")
+            if shown.message.status == MessageStatus.SCHEDULED and shown.is_due:
+                raise RejectedRequest("message_already_scheduled", "The message's time has come.")
+            # another one has taken the place and the id of that which was to be deleted
         await record_change(
             session, actor_of(call), call.project.seq, resource="message", seq=seq, id=message_id, event="delete"
         )

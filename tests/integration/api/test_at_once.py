@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from psycopg import sql
 
 from api.schemas.providers import KINDS
 from tests.integration.api.conftest import Answer, Caller
@@ -211,12 +210,27 @@ def test_a_login_of_a_user_who_is_deleted_meanwhile_is_refused(caller: Caller) -
     assert answer.refusal == (401, "user_invalid_credentials")
 
 
+def test_a_message_that_takes_the_place_of_a_deleted_one_meanwhile_is_deleted_too(caller: Caller) -> None:
+    caller.create_push("m", scheduledAt="2099-01-01", users=["ada"])
+    another_in_its_place = """
+        WITH deleted AS (UPDATE messages SET deleted_at = now(), id = 'gone' WHERE project_seq = %s RETURNING *)
+        INSERT INTO messages (project_seq, id, channel, status, lane, data, topics, users, targets, scheduled_at)
+        SELECT project_seq, 'm', channel, status, lane, data, topics, users, targets, scheduled_at FROM deleted
+    """
+    answer = _meet_change(caller, another_in_its_place, lambda: caller.delete("/messaging/messages/m"))
+    assert answer.status == 204
+    assert caller.get("/messaging/messages/m").type == "message_not_found"
+
+
 def _meet_deletion(caller: Caller, deleted: str, request: Callable[[], Answer]) -> Answer:
     """The answer to a request that sees the rows of a table, and waits for a deletion of them to be committed."""
+    return _meet_change(caller, f"DELETE FROM {deleted} WHERE project_seq = %s", request)  # noqa: S608  # tests' own
+
+
+def _meet_change(caller: Caller, change: str, request: Callable[[], Answer]) -> Answer:
     with ThreadPoolExecutor(1) as pool:
         with caller.factory.connect() as connection, connection.transaction():
-            deletion = sql.SQL("DELETE FROM {} WHERE project_seq = %s").format(sql.Identifier(deleted))
-            connection.execute(deletion, [caller.factory.project_seq])
+            connection.execute(change.encode(), [caller.factory.project_seq])
             answer = pool.submit(request)
             is_waiting = "SELECT FROM pg_stat_activity WHERE %(deleting)s = ANY(pg_blocking_pids(pid))"
             wait_until(lambda: bool(caller.rows(is_waiting, deleting=connection.info.backend_pid)))
