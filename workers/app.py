@@ -3,11 +3,13 @@
 import ctypes
 import os
 import signal
+from functools import partial
 from typing import Any
 
 import structlog
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from celery.worker import consumer
 from prometheus_client import multiprocess
 
 from shared.logging import configure_logging
@@ -18,12 +20,24 @@ from workers.recorder import DATABASE_AWAY
 
 PR_SET_PDEATHSIG = 1
 
+LONGEST_RECONNECT_SECONDS = 5.0
+"""Between two tries to reach a broker that is away: so work goes on that soon after it is back."""
+
 log = structlog.get_logger()
+
+
+class Consumer(consumer.Consumer):  # type: ignore[misc]
+    """Celery's own waits longer and longer, up to half a minute."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        conn.ensure_connection = partial(conn.ensure_connection, interval_max=LONGEST_RECONNECT_SECONDS)
+        return super().ensure_connected(conn)
 
 
 def create_worker_app(settings: Settings, queues: tuple[str, ...]) -> Celery:
     """A Celery application that consumes `queues`; each prefork child opens a WorkerProcess of its own."""
     celery = create_celery(settings, main="workers")
+    celery.conf.worker_consumer = Consumer
     celery.conf.task_queues = [queue for queue in celery.conf.task_queues if queue.name in queues]
     opened: list[WorkerProcess] = []  # empty in the parent, one in each child
 
