@@ -1,6 +1,8 @@
 """Contract §17, and what operators ask: health, ping, liveness, readiness, metrics, documentation."""
 
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -9,6 +11,7 @@ import redis
 import requests
 
 from api.app import create_app
+from api.operations import READY_WITHIN_SECONDS
 from shared.domain.queues import FAN_OUT_QUEUE
 from shared.settings import Settings
 from tests.conftest import Engines
@@ -148,6 +151,25 @@ def test_what_takes_the_database_too_long_is_told_from_its_absence(
         assert answer.refusal == (503, "general_database_unavailable")
         assert answer.body["message"] == "The database took too long. Try again, or ask for less at once."
         caller.session.close()
+
+
+def test_a_database_that_stands_still_makes_nobody_wait(
+    engines: Engines, database_url: str, api_settings: Settings
+) -> None:
+    with run_api(api_settings.model_copy(update={"database_url": database_url})) as api:
+        assert fetch(api, "/ready").status_code == 200
+        with psycopg.connect(engines.postgres.url_of("postgres")) as connection:
+            name = database_url.rpartition("/")[2].partition("?")[0]
+            backends = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", [name]).fetchall()
+        for (backend,) in backends:
+            os.kill(backend, signal.SIGSTOP)
+        try:
+            stopped = requests.get(f"{api.address}/ready", timeout=3 * READY_WITHIN_SECONDS)
+        finally:
+            for (backend,) in backends:
+                os.kill(backend, signal.SIGCONT)
+        assert stopped.status_code == 503
+        wait_until(lambda: fetch(api, "/ready").status_code == 200)
 
 
 PUSH = {"messageId": "m", "title": "T", "users": ["ada"]}
