@@ -33,6 +33,11 @@ DATABASE_SILENT_SECONDS = 3.0
 LONGEST_SLEEP_SECONDS = 1.0
 """How long beat may sleep, and so how long a stop may take."""
 
+LONGEST_LAST_TICK_SECONDS = 8.0
+"""How long a stop waits for ticks that run; a purge of many pages may take longer."""
+
+CUT_OFF_SECONDS = 2.0
+
 log = structlog.get_logger()
 
 
@@ -54,8 +59,8 @@ class Ticker:
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
 
     def stop(self) -> None:
-        """Wait for running ticks, then close."""
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(timeout=15)
+        """Let running ticks end, cut off those that take too long, then close."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
         self._loop.close()
@@ -79,8 +84,16 @@ class Ticker:
         )
 
     async def _close(self) -> None:
-        await asyncio.gather(*self._running.values())
-        await self._context.engine.dispose()
+        """What a tick that is cut off has not committed is done by the next scheduler's."""
+        for patience_seconds in (LONGEST_LAST_TICK_SECONDS, CUT_OFF_SECONDS):
+            if self._running:
+                _, late = await asyncio.wait(self._running.values(), timeout=patience_seconds)
+                for tick in late:
+                    tick.cancel()
+        if self._running:  # the database stands still, and so does whoever waits for it to give up a statement
+            log.warning("ticks left behind", ticks=sorted(self._running))
+        else:
+            await self._context.engine.dispose()
 
     async def _tick(self, entry: Entry) -> None:
         began = time.monotonic()

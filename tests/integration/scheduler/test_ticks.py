@@ -92,6 +92,25 @@ def test_a_database_clock_that_was_put_back_stops_no_tick(brisk: Settings) -> No
     assert len(ran) == 2
 
 
+def test_a_tick_that_takes_long_does_not_hold_up_a_stop(brisk: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ticks, "LONGEST_LAST_TICK_SECONDS", 0.05)
+    has_begun, was_cut_off = threading.Event(), threading.Event()
+
+    async def purge_without_end(_context: TickContext) -> None:
+        has_begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            was_cut_off.set()
+            raise
+
+    with _running(brisk, Entry("test", 60.0, purge_without_end)) as ticker:
+        ticker.tick("test")
+        assert has_begun.wait(10)
+
+    assert was_cut_off.is_set()
+
+
 def test_a_tick_that_fails_comes_again(brisk: Settings) -> None:
     ran: list[int] = []
 
