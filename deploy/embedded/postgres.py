@@ -36,6 +36,7 @@ SETTINGS: Mapping[str, str] = {
     "max_wal_senders": "0",
     "jit": "off",  # its compile time dwarfs our statements
     "log_checkpoints": "off",
+    "log_error_verbosity": "terse",  # without the rows that errors quote, addresses in them
     "timezone": "UTC",
     "log_timezone": "UTC",
 }

@@ -120,6 +120,9 @@ def test_what_callers_prove_themselves_by_is_in_no_log(desk: Desk, canary: str, 
     call("GET", "/users", 401, {**project, "X-Appwrite-Key": f"standard_{canary}"})
     call("POST", "/users", 400, key, json={**user, "userId": f"?{canary}"})
     call("POST", "/users", 409, key, json=user)
+    target = {"targetId": "second", "providerType": "email", "identifier": f"second-{address}"}
+    call("POST", f"/users/{user_id}/targets", 201, key, json=target)
+    call("PATCH", f"/users/{user_id}/targets/second", 409, key, json={"identifier": address})
 
     call("POST", "/storage/buckets", 201, key, json={"bucketId": f"b{canary}", "name": canary})
     files = f"/storage/buckets/b{canary}/files"
