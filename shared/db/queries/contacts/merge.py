@@ -20,14 +20,17 @@ _PREPARE = "SELECT set_config('enable_seqscan', 'off', true)"
 # Imports of one project take turns, page by page, so they never meet in each other's uncommitted rows.
 _TAKE_TURN = "SELECT pg_advisory_xact_lock(%(lock)s, %(project)s)"
 
+# A range of lines, not a join with the page's: a plan for that join, made while few rows were staged and kept by the
+# connection, compared each row of the page with every row staged (20,000 rows in 32 s instead of 5).
 _TAKE_PAGE = """
-WITH page AS (
-    SELECT line FROM contact_import_rows
-    WHERE import_seq = %(seq)s AND line > %(merged_to)s ORDER BY line LIMIT %(limit)s
+DELETE FROM contact_import_rows
+WHERE import_seq = %(seq)s AND line > %(merged_to)s AND line <= (
+    SELECT max(line) FROM (
+        SELECT line FROM contact_import_rows
+        WHERE import_seq = %(seq)s AND line > %(merged_to)s ORDER BY line LIMIT %(limit)s
+    ) AS page
 )
-DELETE FROM contact_import_rows AS staged USING page
-WHERE staged.import_seq = %(seq)s AND staged.line = page.line
-RETURNING staged.line, user_id, name, email, phone, push_tokens, topics
+RETURNING line, user_id, name, email, phone, push_tokens, topics
 """
 
 _MOVE_CURSOR = """
