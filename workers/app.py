@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from celery import Celery
+from celery.apps import worker
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 from celery.worker import consumer
 from prometheus_client import multiprocess
@@ -38,6 +39,7 @@ def create_worker_app(settings: Settings, queues: tuple[str, ...]) -> Celery:
     """A Celery application that consumes `queues`; each prefork child opens a WorkerProcess of its own."""
     celery = create_celery(settings, main="workers")
     celery.conf.worker_consumer = Consumer
+    worker.safe_say = _say_nothing
     celery.conf.task_queues = [queue for queue in celery.conf.task_queues if queue.name in queues]
     opened: list[WorkerProcess] = []  # empty in the parent, one in each child
 
@@ -70,6 +72,10 @@ def create_worker_app(settings: Settings, queues: tuple[str, ...]) -> Celery:
             log.warning("slice ended, the database is away", error=type(error).__name__)
 
     return celery
+
+
+def _say_nothing(_words: str, _file: object = None) -> None:
+    """Celery's words on being told to stop, past every logger: the log would have lines that are no JSON."""
 
 
 def _die_with_parent() -> None:
