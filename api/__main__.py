@@ -5,15 +5,14 @@ import signal
 import socket
 import sys
 
-import psycopg
-import sqlalchemy.exc
 import structlog
 import uvicorn
 
 from api.app import create_app
 from api.connections import BoundedProtocol
-from shared.db.migrate import current_revision
-from shared.errors import ConfigurationError, NotReachable, TidingsError
+from shared.db.reachable import check_tables
+from shared.errors import ConfigurationError
+from shared.exits import DONE, FAILED, exit_on_error
 from shared.logging import configure_logging
 from shared.settings import Settings, load_settings
 
@@ -22,21 +21,7 @@ GRACE_SECONDS = 10
 
 BACKLOG = 2048
 
-EXIT_FAILED, EXIT_NOT_REACHABLE = 1, 4
-
 log = structlog.get_logger(__name__)
-
-
-def check_database(settings: Settings) -> None:
-    """Raises NotReachable or ConfigurationError, so that a start without a database says so in one line."""
-    try:
-        revision = current_revision(settings.require_database_url())
-    except (sqlalchemy.exc.OperationalError, psycopg.OperationalError) as error:
-        raise NotReachable(
-            "The database does not answer.", hint="Check TIDINGS_DATABASE_URL and that Postgres is running."
-        ) from error
-    if revision is None:
-        raise ConfigurationError("The database holds no Tidings tables.", hint="Run `tidings migrate`.")
 
 
 def open_socket(settings: Settings) -> socket.socket:
@@ -80,10 +65,10 @@ def create_server(settings: Settings) -> uvicorn.Server:
 
 
 def main() -> int:
-    try:
+    with exit_on_error():
         settings = load_settings()
         configure_logging(settings, role="api")
-        check_database(settings)
+        check_tables(settings)
         server = create_server(settings)
         # what is here by now stays: searched for garbage along with the rest, it would hold up requests for 0.1 s
         gc.freeze()
@@ -94,10 +79,7 @@ def main() -> int:
                 # uvicorn raises the signal it was stopped by once more when it is done: a clean stop is no failure
                 signal.signal(number, lambda *_: None)
             server.run(sockets=[listening])
-    except TidingsError as error:
-        print(" ".join(filter(None, (error.message, error.hint))), file=sys.stderr)  # noqa: T201  # for the operator
-        return EXIT_NOT_REACHABLE if isinstance(error, NotReachable) else EXIT_FAILED
-    return 0 if server.started else EXIT_FAILED
+    return DONE if server.started else FAILED
 
 
 if __name__ == "__main__":

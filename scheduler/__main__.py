@@ -1,13 +1,13 @@
 """`python -m scheduler`: releases what is due and sweeps up; run two for safety."""
 
 import signal
-import sys
 from types import FrameType
 
 from celery import beat
 
 from scheduler.ticks import Ticker, scheduler_class
-from shared.errors import TidingsError
+from shared.db.reachable import check_tables
+from shared.exits import exit_on_error
 from shared.logging import configure_logging
 from shared.observed import database_answers, serve_observations
 from shared.queue.broker import create_celery
@@ -15,16 +15,15 @@ from shared.settings import load_settings
 
 
 def main() -> None:
-    try:
+    with exit_on_error():
         _run()
-    except TidingsError as error:
-        sys.exit(f"tidings scheduler: {error.message}" + (f"\n  {error.hint}" if error.hint else ""))
 
 
 def _run() -> None:
     settings = load_settings()
     configure_logging(settings, role="scheduler")
     database_url = settings.require_database_url()
+    check_tables(settings)  # not the broker: releases and sweeps go on without it
     celery = create_celery(settings, main="scheduler")
     ticker = Ticker(settings)
     ticker.start()

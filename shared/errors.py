@@ -1,4 +1,4 @@
-"""The one tree of errors. HTTP statuses meet it in api/errors.py, exit codes in shared/cli/main.py.
+"""The one tree of errors. HTTP statuses meet it in api/errors.py, exit codes in shared/exits.py.
 
 TidingsError
 ├── ConfigurationError      a setting, file or key is wrong; the operator can mend it

@@ -15,17 +15,18 @@ import typer
 from shared.cli.client import Client, Endpoint, Key, Project, find_access
 from shared.cli.connection import DEFAULT_DIRECTORY, DataDir, settings_beside
 from shared.cli.contacts_over_http import fetch_faults, import_over_http
-from shared.cli.database import database_errors, run_async
-from shared.cli.exits import PARTLY_SENT
+from shared.cli.database import run_async
 from shared.cli.import_progress import ImportBar
 from shared.cli.output import AsJson, print_json, results, say
 from shared.cli.projects import in_project
 from shared.db.queries.contacts.run import ContactFile, import_contacts, read_faults
 from shared.db.queries.keys import ProjectIdentity
+from shared.db.reachable import database_errors
 from shared.db.session import create_engine
 from shared.domain.contacts.progress import ImportProgress
 from shared.domain.contacts.rows import FIELDS, Fault, Field, Layout, UnreadableFile
 from shared.errors import ConfigurationError, TidingsError
+from shared.exits import PARTLY_SENT
 from shared.ids import ProjectSeq
 from shared.settings import Settings
 

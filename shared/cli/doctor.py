@@ -10,15 +10,16 @@ import typer
 from sqlalchemy import text
 
 from shared.cli.connection import DEFAULT_DIRECTORY, DataDir, settings_beside
-from shared.cli.database import database_errors, open_session, run_async
-from shared.cli.exits import FAILED, NOT_REACHABLE
+from shared.cli.database import open_session, run_async
 from shared.cli.output import AsJson, print_json, results
 from shared.db.migrate import current_revision, newest_revision
 from shared.db.pools import CONNECTIONS_PER_PROCESS
 from shared.db.queries.installation import check_secret_keys, is_live
 from shared.db.queries.rotation import check_stored_secrets
+from shared.db.reachable import database_errors
 from shared.db.secrets import open_secret_box
 from shared.errors import NotReachable, TidingsError
+from shared.exits import FAILED, NOT_REACHABLE
 from shared.files.objects import open_object_store
 from shared.queue.probe import probe_broker
 from shared.settings import Settings

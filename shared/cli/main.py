@@ -19,9 +19,9 @@ from shared.cli import (
     suppressions,
     up,
 )
-from shared.cli.exits import exit_code
 from shared.cli.output import complain
 from shared.errors import TidingsError
+from shared.exits import exit_code
 
 RUNNING = "Run it"
 OPERATING = "Operate it"

@@ -9,11 +9,11 @@ import typer
 
 from shared.cli.client import Client, Endpoint, Key, Project, open_client
 from shared.cli.connection import DEFAULT_DIRECTORY, DataDir
-from shared.cli.exits import DONE, FAILED, PARTLY_SENT
 from shared.cli.output import AsJson, print_json, print_table, results
 from shared.cli.watch import Board, MessageProgress, describe_counts, watch_messages
 from shared.domain.status import MessageStatus
 from shared.errors import ConfigurationError, TidingsError
+from shared.exits import DONE, FAILED, PARTLY_SENT
 from shared.ids import PUBLIC_ID
 
 messages_app = typer.Typer(no_args_is_help=True, help="List, show and watch messages.")

@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.cli.exits import DONE, FAILED, NOT_REACHABLE
 from shared.db.models import Provider
 from shared.db.queries.providers import credentials_context
 from shared.db.secrets import SecretBox
@@ -13,6 +12,7 @@ from shared.domain.contacts.addresses import NotAnAddress, read_email, read_phon
 from shared.domain.outcome import Accepted, AccountFault, DeadAddress, Outcome, Refused, Retry, Unknown
 from shared.domain.status import Channel
 from shared.errors import ConfigurationError
+from shared.exits import DONE, FAILED, NOT_REACHABLE
 from shared.ids import run_floor
 from shared.providers.contract import Account, Content, SendRequest
 from shared.providers.http import HttpTransport

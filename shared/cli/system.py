@@ -19,7 +19,7 @@ from shared.cli.connection import (
     write_environment,
     write_private,
 )
-from shared.cli.database import check_database, migrate_database
+from shared.cli.database import migrate_database
 from shared.cli.first_project import ensure_project, read_is_live
 from shared.cli.local_roles import (
     Simulation,
@@ -31,6 +31,7 @@ from shared.cli.local_roles import (
     worker_role,
 )
 from shared.cli.supervisor import Role, Supervisor
+from shared.db.reachable import check_database
 from shared.db.secrets import new_secret_key
 from shared.errors import ConfigurationError
 from shared.queue.probe import probe_broker

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import signal
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import structlog
 import uvloop
 
 from shared.errors import ConfigurationError
+from shared.exits import exit_on_error
 from shared.logging import configure_logging
 from shared.settings import load_settings
 from shared.simulator.simulator import Ports, Simulator
@@ -20,18 +20,13 @@ from shared.simulator.simulator import Ports, Simulator
 LARGEST_PORT = 65_535
 
 
-def main() -> int:
-    """0 after a clean stop, 1 when it could not start."""
-    try:
+def main() -> None:
+    with exit_on_error():
         settings = load_settings()
         configure_logging(settings, role="simulator")
         options = _parser(settings.simulator_dir).parse_args()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(options))
-    except ConfigurationError as error:
-        sys.stderr.write("\n".join(filter(None, [error.message, error.hint])) + "\n")
-        return 1
-    return 0
 
 
 async def _serve(options: argparse.Namespace) -> None:
@@ -90,4 +85,4 @@ def _read_faults(text: str | None) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -200,21 +200,26 @@ def test_without_an_outage_a_lease_that_ran_out_is_swept_up(brisk: Settings) -> 
     assert _claimed_batches(factory) == 0
 
 
-def test_the_scheduler_stops_at_once_on_term_also_while_the_database_and_the_broker_are_away(tmp_path: Path) -> None:
-    nowhere = f"127.0.0.1:{choose_port()}"
+def test_the_scheduler_stops_at_once_on_term_also_while_the_database_and_the_broker_are_away(
+    engines: Engines, settings: Settings, tmp_path: Path
+) -> None:
+    factory = Factory(settings)
     environment = {
         **os.environ,
-        "TIDINGS_DATABASE_URL": f"postgresql://nobody@{nowhere}/none",
-        "TIDINGS_BROKER_URL": f"redis://{nowhere}/0",
+        "TIDINGS_DATABASE_URL": settings.require_database_url(),
+        "TIDINGS_BROKER_URL": f"redis://127.0.0.1:{choose_port()}/0",
         "TIDINGS_RELEASE_INTERVAL_SECONDS": "0.1",
     }
     log = tmp_path / "log"
     with log.open("w") as output:
         scheduler = subprocess.Popen([sys.executable, "-m", "scheduler"], env=environment, stderr=output)
     try:
-        wait_until(lambda: "tick failed" in log.read_text(), seconds=30)
-        scheduler.terminate()
-        assert scheduler.wait(timeout=10) == 0
+        with factory.connect() as connection:
+            wait_until(lambda: connection.execute("SELECT FROM ticks").fetchall() != [], seconds=30)
+        with _outage(engines, settings):
+            wait_until(lambda: "tick failed" in log.read_text(), seconds=30)
+            scheduler.terminate()
+            assert scheduler.wait(timeout=10) == 0
     finally:
         scheduler.kill()
         scheduler.wait()

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.integration.simulator.clients import FcmClient, http
 
+USAGE = 2
 START_SECONDS = 20
 FREE_PORTS = tuple(
     word for name in ("smtp", "smtps", "fcm", "apns", "https", "http") for word in (f"--{name}-port", "0")
@@ -89,7 +90,7 @@ def test_a_port_in_use_is_named_and_leaves_nothing_behind(tmp_path: Path) -> Non
             command(tmp_path, "--fcm-port", str(port)), capture_output=True, check=False, timeout=START_SECONDS
         )
 
-    assert done.returncode == 1
+    assert done.returncode == USAGE
     assert f"Port {port} on 127.0.0.1 is in use." in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
     assert not (tmp_path / "simulator.json").exists()
@@ -100,7 +101,7 @@ def test_wrong_faults_stop_the_start(tmp_path: Path) -> None:
         done = subprocess.run(
             command(tmp_path, "--faults", faults), capture_output=True, check=False, timeout=START_SECONDS
         )
-        assert done.returncode == 1
+        assert done.returncode == USAGE
         assert complaint in done.stderr.decode()
         assert "Traceback" not in done.stderr.decode()
 
@@ -110,13 +111,13 @@ def test_a_start_that_cannot_be_says_why_in_a_line_or_two(tmp_path: Path) -> Non
     file.touch()
     spoiled.mkdir()
     (spoiled / "record.jsonl").write_text("not a line of ours\n")
-    for arguments, status, complaint in (
-        (command(file), 1, f"The directory {file} cannot be used"),
-        (command(spoiled), 1, "record.jsonl holds a line that is no record, at byte 0"),
-        (command(tmp_path / "new", "--smtp-port", "99999"), 2, "99999 is no port"),
-        (command(tmp_path / "new", "--smtp-port", "smtp"), 2, "smtp is no port"),
+    for arguments, complaint in (
+        (command(file), f"The directory {file} cannot be used"),
+        (command(spoiled), "record.jsonl holds a line that is no record, at byte 0"),
+        (command(tmp_path / "new", "--smtp-port", "99999"), "99999 is no port"),
+        (command(tmp_path / "new", "--smtp-port", "smtp"), "smtp is no port"),
     ):
         done = subprocess.run(arguments, capture_output=True, check=False, timeout=START_SECONDS)
         said = done.stderr.decode()
-        assert (done.returncode, "Traceback" in said) == (status, False), said
+        assert (done.returncode, "Traceback" in said) == (USAGE, False), said
         assert complaint in said
