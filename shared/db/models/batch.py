@@ -52,6 +52,8 @@ class Batch(Base):
     attempted_to: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     recorded_total: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     crashes: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))  # leases that ran out
+    # leases that ran out before anything was marked
+    false_starts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     token: Mapped[int | None] = mapped_column(BigInteger)  # fence: every write of a claim names it
     lease_until: Mapped[datetime | None]
     claimed_by: Mapped[str | None]  # host and process id, for people who look

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from psycopg.rows import class_row
 
@@ -15,6 +15,12 @@ from shared.domain.status import DeliveryState
 POISON_CRASHES = 3
 """A batch in flight at this many crashes is split; a single recipient in flight at this many is given up."""
 
+FALSE_START_SECONDS = 5.0
+LONGEST_FALSE_START_SECONDS = 600.0
+"""A batch whose worker died before it marked anything is due again at once the first time, for it is seldom the batch's
+fault. Then it waits, twice as long each time: if it is, every try costs copies of what else its worker had in flight.
+"""
+
 # Nothing expires before the database itself has been up for a lease: a restart must not take the work of workers that
 # could not renew. `recovered_by` gives the rows a token of our own, so the workers' late writes are refused from here.
 _EXPIRED = """
@@ -26,11 +32,13 @@ WITH expired AS (
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
-UPDATE batches SET token = nextval('fence_tokens')
+UPDATE batches
+SET token = nextval('fence_tokens'),
+    false_starts = CASE WHEN attempted_to = 0 THEN least(false_starts, 1000) + 1 ELSE 0 END
 FROM expired
 WHERE batches.seq = expired.seq
 RETURNING batches.seq, run, project_seq, message_seq, queue, provider_seq, targets, attempt, resends,
-    attempted_to, recorded_total, crashes, token, waiting_since, now() AS now
+    attempted_to, recorded_total, crashes, false_starts, token, waiting_since, now() AS now
 """
 
 _ACCOUNTED = """
@@ -54,6 +62,7 @@ class ExpiredBatch:
     attempted_to: int
     recorded_total: int
     crashes: int
+    false_starts: int  # this one included
     token: int
     waiting_since: datetime | None
     now: datetime
@@ -208,7 +217,14 @@ def _return_rest(recording: Recording, batch: ExpiredBatch) -> None:
             sums=sums,
             errors=errors[:1],
             is_closed=is_closed,
-            release_at=None if is_closed else batch.now,
+            release_at=None if is_closed else batch.now + _pause_after(batch.false_starts),
             waiting_since=batch.waiting_since,
         )
     )
+
+
+def _pause_after(false_starts: int) -> timedelta:
+    if false_starts < 2:
+        return timedelta()
+    doublings = min(false_starts - 2, 16)
+    return timedelta(seconds=min(FALSE_START_SECONDS * 2**doublings, LONGEST_FALSE_START_SECONDS))

@@ -64,6 +64,21 @@ async def test_a_claim_without_marks_is_simply_due_again(bench: Bench) -> None:
     assert bench.ask("SELECT count(*) FROM attempts") == [(0,)]
 
 
+async def test_a_batch_whose_workers_die_before_they_mark_anything_waits_longer_each_time(bench: Bench) -> None:
+    await bench.planned_campaign(3)
+    waits = []
+    for _ in range(10):
+        await _crash(bench, marked=0)
+        ((wait,),) = bench.ask("SELECT round(extract(epoch FROM due_at - now()))::int FROM batches")
+        waits.append(wait)
+        bench.do("UPDATE batches SET due_at = now()")
+
+    assert waits == [0, 5, 10, 20, 40, 80, 160, 320, 600, 600]
+
+    await _crash(bench, marked=1, sent=1)
+    assert bench.ask("SELECT false_starts, due_at <= now() FROM batches") == [(0, True)]
+
+
 async def test_where_the_rule_says_leave_nobody_is_sent_again(bench: Bench) -> None:
     run = await bench.planned_campaign(3)
 
