@@ -25,8 +25,14 @@ def hide_rows(_logger: object, _method: str, event: structlog.typing.EventDict) 
 def configure_logging(settings: Settings, *, role: str) -> None:
     """Send structlog and the standard library's loggers to stderr in one shape. Call once per process."""
     level = getattr(logging, settings.log_level.upper())
+
+    def add_role(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        """No context variable: threads start without them."""
+        return {"role": role, **event}
+
     shared_processors: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_role,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
@@ -57,4 +63,3 @@ def configure_logging(settings: Settings, *, role: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(role=role)

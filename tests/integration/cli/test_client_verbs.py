@@ -256,7 +256,10 @@ class TestImport:
         assert_said(tidings("import", str(contacts)), USAGE, "unknown columns: 'who', 'what'")
 
     def test_ctrl_c_does_not_wait_for_the_api(self, contacts: Path, busy_api: BusyApi) -> None:
-        command = [sys.executable, "-P", "-c", "from shared.cli.main import run; run()", "import", str(contacts)]
+        # told to hear it: a shell has what it runs in the background ignore Ctrl-C, and so these tests perhaps
+        listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        run = f"{listen}; from shared.cli.main import run; run()"
+        command = [sys.executable, "-P", "-c", run, "import", str(contacts)]
         access = ["--endpoint", busy_api.endpoint, "--project", "p", "--key", "k"]
         importing = subprocess.Popen([*command, *access], stderr=subprocess.PIPE, text=True)
         assert busy_api.has_file.wait(30)
