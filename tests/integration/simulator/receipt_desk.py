@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from shared.providers.receipts import ReceiptCall
+from tests.tcp_server import tcp_server
 
 
 @dataclass(slots=True)
@@ -39,7 +40,6 @@ class ReceiptDesk:
 @asynccontextmanager
 async def receipt_desk() -> AsyncIterator[ReceiptDesk]:
     desk = ReceiptDesk()
-    server = await asyncio.start_server(desk.take, "127.0.0.1", 0)
-    async with server:
-        desk.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/receipts"
+    async with tcp_server(desk.take) as place:
+        desk.url = f"http://{place}/receipts"
         yield desk

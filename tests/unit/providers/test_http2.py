@@ -18,6 +18,7 @@ from shared.providers.http2_headers import NO_TABLE, BlockWriter, MalformedBlock
 from shared.providers.transport import Failure, Pool, Reply, Request
 from tests.contract.certificates import Certificates
 from tests.contract.http2_server import Answer, Held, Http2Server
+from tests.tcp_server import tcp_server
 from tests.unit.providers.exchanges import HEADERS, drain, exchange, posts
 
 DATA, HEADERS_FRAME, RESET, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 8, 9
@@ -74,11 +75,9 @@ async def serving(
 ) -> AsyncIterator[RawServer]:
     """Each connection is greeted with `settings` and then is `act`'s."""
     server = RawServer()
-    writers: list[asyncio.StreamWriter] = []
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
-        writers.append(writer)
         with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):  # the client has gone
             await reader.readexactly(len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
             writer.write(settings)
@@ -86,13 +85,9 @@ async def serving(
             await reader.read()
         writer.close()
 
-    async with await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls) as listening:
-        server.origin = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        try:
-            yield server
-        finally:  # from Python 3.12 on a server that is closed waits for its connections
-            for writer in writers:
-                writer.transport.abort()
+    async with tcp_server(accept, tls=tls) as place:
+        server.origin = f"https://{place}"
+        yield server
 
 
 @pytest.fixture
@@ -370,9 +365,8 @@ async def test_who_does_not_speak_http2_is_told_so(certificates: Certificates, t
         await reader.read()
         writer.close()
 
-    async with await asyncio.start_server(accept, "127.0.0.1", 0, ssl=certificates.server_context()) as listening:
-        origin = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        (failure,) = await exchange(transport, origin, b"x")
+    async with tcp_server(accept, tls=certificates.server_context()) as place:
+        (failure,) = await exchange(transport, f"https://{place}", b"x")
 
     assert failure == Failure("the server does not speak HTTP/2", never_left=True)
 
