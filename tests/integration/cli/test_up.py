@@ -103,7 +103,7 @@ def test_everything_runs_goes_on_after_a_kill_replaces_what_dies_and_stops(path:
         assert ask(again, "/messaging/messages") == 200
 
         before = set(descendants(process.pid))
-        redis = next(each for each in before if name_of(each) == "redis-server")
+        redis = next(each for each in before if name_of(each) in {"redis-server", "valkey-server"})
         worker = next(each for each in before if "workers" in command_of(each) and os.getpgid(each) == each)
         os.kill(redis, signal.SIGKILL)
         os.killpg(worker, signal.SIGKILL)
