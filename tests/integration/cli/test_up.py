@@ -22,6 +22,8 @@ from tests.directories import new_directory
 from tests.integration.cli.conftest import Tidings
 from tests.processes import descendants, is_alive, wait_until
 
+BROKERS = {"redis-server", "valkey-server"}  # the first up to Python 3.12
+
 RUN = "from shared.cli.main import run; run()"
 
 Answer = dict[str, str]
@@ -103,11 +105,11 @@ def test_everything_runs_goes_on_after_a_kill_replaces_what_dies_and_stops(path:
         assert ask(again, "/messaging/messages") == 200
 
         before = set(descendants(process.pid))
-        redis = next(each for each in before if name_of(each) in {"redis-server", "valkey-server"})
+        redis = next(each for each in before if name_of(each) in BROKERS)
         worker = next(each for each in before if "workers" in command_of(each) and os.getpgid(each) == each)
         os.kill(redis, signal.SIGKILL)
         os.killpg(worker, signal.SIGKILL)
-        wait_until(lambda: any(name_of(each) == "redis-server" for each in set(descendants(process.pid)) - before))
+        wait_until(lambda: any(name_of(each) in BROKERS for each in set(descendants(process.pid)) - before))
         wait_until(lambda: any("workers" in command_of(each) for each in set(descendants(process.pid)) - before))
 
         everybody = descendants(process.pid)
