@@ -28,7 +28,6 @@ RECONNECT_SECONDS = 0.25
 DATABASE_AWAY = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
-    psycopg.errors.IdleInTransactionSessionTimeout,  # this process was frozen between two statements
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.TimeoutError,  # every pooled connection was busy for too long
 )

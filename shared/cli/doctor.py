@@ -12,11 +12,11 @@ from sqlalchemy import text
 from shared.cli.connection import DEFAULT_DIRECTORY, DataDir, settings_beside
 from shared.cli.database import open_session, run_async
 from shared.cli.output import AsJson, print_json, results
-from shared.db.migrate import current_revision, newest_revision
+from shared.db.migrate import newest_revision
 from shared.db.pools import CONNECTIONS_PER_PROCESS
 from shared.db.queries.installation import check_secret_keys, is_live
 from shared.db.queries.rotation import check_stored_secrets
-from shared.db.reachable import database_errors
+from shared.db.reachable import check_database
 from shared.db.secrets import open_secret_box
 from shared.errors import NotReachable, TidingsError
 from shared.exits import FAILED, NOT_REACHABLE
@@ -104,8 +104,7 @@ def _database(settings: Settings) -> Finding:
 
 
 def _migrations(settings: Settings) -> Finding:
-    with database_errors(settings):
-        current = current_revision(settings.require_database_url())
+    current = check_database(settings)
     newest = newest_revision()
     if current == newest:
         return Finding("migrations", "ok", f"The database is at the newest migration ({newest}).")

@@ -42,17 +42,15 @@ def database_errors(settings: Settings) -> Iterator[None]:
         ) from error
 
 
-def check_database(settings: Settings) -> None:
-    """Raises NotReachable or ConfigurationError when it cannot be used."""
+def check_database(settings: Settings) -> str | None:
+    """The migration it is at; None: it was never migrated. Raises NotReachable or ConfigurationError."""
     with database_errors(settings):
-        current_revision(settings.require_database_url())
+        return current_revision(settings.require_database_url())
 
 
 def check_tables(settings: Settings) -> None:
     """Raises the same, and ConfigurationError when it was never migrated: a role that starts says so in one line."""
-    with database_errors(settings):
-        revision = current_revision(settings.require_database_url())
-    if revision is None:
+    if check_database(settings) is None:
         raise ConfigurationError("The database holds no Tidings tables.", hint="Run `tidings migrate`.")
 
 

@@ -13,6 +13,7 @@ from shared.providers.curl import CurlTransport
 from shared.providers.transport import Failure, Reply, Request
 from tests.contract.certificates import Certificates
 from tests.contract.http2_server import Http2Server, Silence
+from tests.tcp_server import tcp_server
 from tests.unit.providers.exchanges import drain, exchange, posts
 
 
@@ -40,9 +41,8 @@ async def test_a_kept_http1_connection_that_breaks_is_in_doubt(transport: CurlTr
             writer.transport.abort()
         writer.close()
 
-    server = await asyncio.start_server(answer_once, "127.0.0.1", 0)
-    async with server:
-        origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with tcp_server(answer_once) as place:
+        origin = f"http://{place}"
         (first,) = await exchange(transport, origin, b"first")
         (second,) = await exchange(transport, origin, b"second")
 
@@ -61,9 +61,8 @@ async def test_malformed_http1(transport: CurlTransport, answer: bytes) -> None:
         writer.write(answer)
         writer.close()
 
-    server = await asyncio.start_server(talk_nonsense, "127.0.0.1", 0)
-    async with server:
-        (failure,) = await exchange(transport, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", b"x")
+    async with tcp_server(talk_nonsense) as place:
+        (failure,) = await exchange(transport, f"http://{place}", b"x")
 
     assert isinstance(failure, Failure)
     assert not failure.never_left
@@ -95,9 +94,8 @@ async def test_http1_takes_one_request_on_a_connection(certificates: Certificate
             pulled.append(number)
             yield number, request
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with tcp_server(answer) as place:
+        origin = f"http://{place}"
         await exchange(transport, origin, b"first")
         exchanging = asyncio.create_task(drain(transport, origin, noted()))
         await holding.wait()
