@@ -14,21 +14,11 @@ from scheduler.context import TickContext
 from scheduler.timetable import Entry, timetable
 from shared import metrics
 from shared.db.pools import CONNECTIONS_PER_PROCESS
-from shared.db.session import create_engine, hot_transaction
+from shared.db.queries.ticks import take_tick
+from shared.db.session import create_engine, hot_statements
 from shared.files.objects import open_object_store
 from shared.queue.rings import Ringer
 from shared.settings import Settings
-
-# Half an interval: two schedulers tick out of step, and a row moved by one keeps the other from repeating it. A row of
-# the future was written before the database's clock was put back, or by a database with another clock.
-_TAKE_TICK = """
-INSERT INTO ticks (name, ran_at) VALUES (%(name)s, now())
-ON CONFLICT (name) DO UPDATE SET ran_at = now()
-WHERE abs(extract(epoch FROM now() - ticks.ran_at)) >= %(interval)s / 2
-RETURNING true
-"""
-
-DATABASE_SILENT_SECONDS = 3.0
 
 LONGEST_SLEEP_SECONDS = 1.0
 """How long beat may sleep, and so how long a stop may take."""
@@ -50,7 +40,6 @@ class Ticker:
         self._thread = threading.Thread(target=self._loop.run_forever, name="ticks", daemon=True)
         self._ringer = Ringer(settings)
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._answered_at = time.monotonic()
         self.entries = {entry.name: entry for entry in timetable(settings)}
 
     def start(self) -> None:
@@ -80,7 +69,7 @@ class Ticker:
             create_engine(self._settings, role="scheduler", pool_size=CONNECTIONS_PER_PROCESS["scheduler"]),
             self._settings,
             self._ringer,
-            open_object_store(self._settings),
+            objects=open_object_store(self._settings),
         )
 
     async def _close(self) -> None:
@@ -99,7 +88,7 @@ class Ticker:
         began = time.monotonic()
         try:
             is_ours = await self._take(entry)
-            self._note_answer()  # before the work: a sweep must know that there was an outage
+            self._context.note_answer()
             if is_ours:
                 await entry.run(self._context)
                 metrics.TICK_SECONDS.labels(entry.name).observe(time.monotonic() - began)
@@ -108,15 +97,9 @@ class Ticker:
             log.warning("tick failed", tick=entry.name, error=type(error).__name__, exc_info=not _is_outage(error))
 
     async def _take(self, entry: Entry) -> bool:
-        async with hot_transaction(self._context.engine) as connection:
-            cursor = await connection.execute(_TAKE_TICK, {"name": entry.name, "interval": entry.interval_seconds})
-            return await cursor.fetchone() is not None
-
-    def _note_answer(self) -> None:
-        now = time.monotonic()
-        if now - self._answered_at > max(DATABASE_SILENT_SECONDS, 3 * self._settings.release_interval_seconds):
-            self._context.reachable_since = now
-        self._answered_at = now
+        """Within half an interval, so that two schedulers that tick out of step do not repeat each other's work."""
+        async with hot_statements(self._context.engine) as connection:
+            return await take_tick(connection, entry.name, unless_within_seconds=entry.interval_seconds / 2)
 
 
 def _is_outage(error: Exception) -> bool:

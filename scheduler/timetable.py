@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from scheduler.context import TickContext
 from scheduler.files import purge_uploads, remove_objects
 from scheduler.fold import fold
-from scheduler.release import release
 from scheduler.retention import (
     keep_partitions_ahead,
     purge_audit_log,
@@ -16,8 +15,11 @@ from scheduler.retention import (
     purge_topics,
     purge_users,
 )
-from scheduler.sweep import recover, ring_stale_work
+from scheduler.sweep import ring_stale_work
 from shared.settings import Settings
+from shared.upkeep.recover import recover
+from shared.upkeep.release import release
+from shared.upkeep.stand_in import RECOVER, RELEASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,8 @@ class Entry:
 
 def timetable(settings: Settings) -> tuple[Entry, ...]:
     return (
-        Entry("release", settings.release_interval_seconds, release),
-        Entry("sweep.recover", settings.sweep_interval_seconds, recover),
+        Entry(RELEASE, settings.release_interval_seconds, release),
+        Entry(RECOVER, settings.sweep_interval_seconds, recover),
         Entry("sweep.ring", settings.sweep_interval_seconds, ring_stale_work),
         Entry("fold", settings.fold_interval_seconds, fold),
         Entry("retention.partitions", 3_600, keep_partitions_ahead),

@@ -19,8 +19,10 @@ from scheduler.context import TickContext
 from scheduler.ticks import Ticker
 from scheduler.timetable import Entry
 from shared.settings import Settings
+from shared.upkeep import context
 from tests.conftest import Engines
 from tests.factories import Factory
+from tests.integration.scheduler.outage import database_away
 from tests.processes import wait_until
 
 LEASE_SECONDS = 0.6
@@ -142,17 +144,6 @@ def test_a_tick_that_still_runs_is_not_started_again(brisk: Settings) -> None:
     assert len(started) == 1
 
 
-@contextmanager
-def _outage(engines: Engines, settings: Settings) -> Iterator[None]:
-    """The database refuses and drops every connection."""
-    name = settings.require_database_url().rpartition("/")[2].partition("?")[0]
-    with psycopg.connect(engines.postgres.url_of("postgres"), autocommit=True) as connection:
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-        yield
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
-
-
 def _claimed_batches(factory: Factory) -> int:
     with factory.connect() as connection:
         row = connection.execute("SELECT count(*) FROM batches WHERE state = 'claimed'").fetchone()
@@ -171,12 +162,12 @@ def _let_a_lease_run_out(factory: Factory) -> None:
 def test_an_outage_is_no_reason_to_take_the_work_of_those_who_could_not_renew(
     brisk: Settings, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ticks, "DATABASE_SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(context, "DATABASE_SILENT_SECONDS", 0.5)
     factory = Factory(brisk)
     _let_a_lease_run_out(factory)
     with _running(brisk) as ticker:
         time.sleep(LEASE_SECONDS)
-        with _outage(engines, brisk):
+        with database_away(engines, brisk):
             time.sleep(0.2)
             _tick(ticker, "sweep.recover")
 
@@ -216,7 +207,7 @@ def test_the_scheduler_stops_at_once_on_term_also_while_the_database_and_the_bro
     try:
         with factory.connect() as connection:
             wait_until(lambda: connection.execute("SELECT FROM ticks").fetchall() != [], seconds=30)
-        with _outage(engines, settings):
+        with database_away(engines, settings):
             wait_until(lambda: "tick failed" in log.read_text(), seconds=30)
             scheduler.terminate()
             assert scheduler.wait(timeout=10) == 0

@@ -1,15 +1,15 @@
 """Scheduled messages whose time has come become due for fan-out."""
 
-from scheduler.context import TickContext
 from shared import metrics
 from shared.db.queries.release import release_due_messages
 from shared.db.session import hot_transaction
 from shared.domain.queues import FAN_OUT_QUEUE
+from shared.upkeep.context import UpkeepContext
 
 RELEASED_AT_ONCE = 500
 
 
-async def release(context: TickContext) -> None:
+async def release(context: UpkeepContext) -> None:
     """Safe to repeat and to run twice at once: status and version are compared, locked rows skipped."""
     while True:
         async with hot_transaction(context.engine) as connection:

@@ -1,0 +1,1 @@
+"""What keeps messages moving that nobody has in hand: schedulers do it, and workers where no scheduler lives."""

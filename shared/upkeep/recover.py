@@ -1,0 +1,65 @@
+"""Claims whose lease ran out: their worker is dead, or cannot reach the database."""
+
+import time
+
+import structlog
+
+from shared import metrics
+from shared.db.queries.recover import recover_expired_batches
+from shared.db.session import hot_transaction
+from shared.domain.outcome import UnknownRule
+from shared.providers.registry import adapter_facts
+from shared.upkeep.context import UpkeepContext
+
+RECOVERED_AT_ONCE = 50
+RINGS_PER_QUEUE = 4
+
+log = structlog.get_logger()
+
+
+def may_recover(context: UpkeepContext) -> bool:
+    """Whether the database has answered for a lease, so that every living worker could renew its own, ours too."""
+    return time.monotonic() - context.reachable_since >= context.settings.lease_seconds
+
+
+async def recover(context: UpkeepContext) -> None:
+    """Apply the unknown rule to claims whose lease ran out; what was not marked becomes due again.
+
+    Safe to repeat and to run twice at once: rows are locked and skipped, and a token fences late writes off.
+    """
+    if not may_recover(context):
+        return
+    while True:
+        began = time.monotonic()
+        async with hot_transaction(context.engine) as connection:
+            recovered = await recover_expired_batches(
+                connection,
+                lease_seconds=context.settings.lease_seconds,
+                rule_of=_rule_of,
+                limit=RECOVERED_AT_ONCE,
+            )
+            if time.monotonic() - began > context.settings.lease_seconds / 2:
+                # it stood still meanwhile: what ran out in that time are the leases of the living
+                await connection.rollback()
+                context.reachable_since = time.monotonic()
+                log.warning("recovery put off, the database was silent")
+                return
+        if recovered.batches:
+            metrics.LEASES_EXPIRED.inc(recovered.batches)
+            for kind, count in recovered.kinds.items():
+                metrics.RECIPIENTS_UNKNOWN.labels(kind, "crashed").inc(count)
+            log.warning(
+                "leases expired",
+                batches=recovered.batches,
+                resent=recovered.resent,
+                left=recovered.left,
+                poisoned=recovered.poisoned,
+            )
+            for queue in recovered.queues:
+                context.ringer.ring(queue, RINGS_PER_QUEUE)
+        if recovered.batches < RECOVERED_AT_ONCE:
+            return
+
+
+def _rule_of(kind: str) -> UnknownRule:
+    return adapter_facts(kind).unknown_rule
