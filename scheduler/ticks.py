@@ -13,7 +13,7 @@ from celery import beat
 from scheduler.context import TickContext
 from scheduler.timetable import Entry, timetable
 from shared import metrics
-from shared.db.pools import CONNECTIONS_PER_PROCESS
+from shared.db.pools import SCHEDULER_HOUSEKEEPING, SCHEDULER_URGENT
 from shared.db.queries.ticks import take_tick
 from shared.db.session import create_engine, hot_statements
 from shared.files.objects import open_object_store
@@ -65,11 +65,15 @@ class Ticker:
             task.add_done_callback(lambda _: self._running.pop(entry.name))
 
     async def _open(self) -> None:
-        self._context = TickContext(
-            create_engine(self._settings, role="scheduler", pool_size=CONNECTIONS_PER_PROCESS["scheduler"]),
-            self._settings,
-            self._ringer,
-            objects=open_object_store(self._settings),
+        objects = open_object_store(self._settings)
+        self._urgent, self._housekeeping = (
+            TickContext(
+                create_engine(self._settings, role="scheduler", pool_size=pool_size),
+                self._settings,
+                self._ringer,
+                objects=objects,
+            )
+            for pool_size in (SCHEDULER_URGENT, SCHEDULER_HOUSEKEEPING)
         )
 
     async def _close(self) -> None:
@@ -82,24 +86,27 @@ class Ticker:
         if self._running:  # the database stands still, and so does whoever waits for it to give up a statement
             log.warning("ticks left behind", ticks=sorted(self._running))
         else:
-            await self._context.engine.dispose()
+            for context in (self._urgent, self._housekeeping):
+                await context.engine.dispose()
 
     async def _tick(self, entry: Entry) -> None:
         began = time.monotonic()
+        context = self._urgent if entry.is_urgent else self._housekeeping
         try:
-            is_ours = await self._take(entry)
-            self._context.note_answer()
-            if is_ours:
-                await entry.run(self._context)
+            if await _take(entry, context):
+                await entry.run(context)
                 metrics.TICK_SECONDS.labels(entry.name).observe(time.monotonic() - began)
         except Exception as error:
             # the edge of the scheduler: a tick that fails is logged and comes again
             log.warning("tick failed", tick=entry.name, error=type(error).__name__, exc_info=not _is_outage(error))
 
-    async def _take(self, entry: Entry) -> bool:
-        """Within half an interval, so that two schedulers that tick out of step do not repeat each other's work."""
-        async with hot_statements(self._context.engine) as connection:
-            return await take_tick(connection, entry.name, unless_within_seconds=entry.interval_seconds / 2)
+
+async def _take(entry: Entry, context: TickContext) -> bool:
+    """Within half an interval, so that two schedulers that tick out of step do not repeat each other's work."""
+    async with hot_statements(context.engine) as connection:
+        is_ours = await take_tick(connection, entry.name, unless_within_seconds=entry.interval_seconds / 2)
+    context.note_answer()
+    return is_ours
 
 
 def _is_outage(error: Exception) -> bool:

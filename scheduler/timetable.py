@@ -27,14 +27,17 @@ class Entry:
     name: str
     interval_seconds: float
     run: Callable[[TickContext], Awaitable[None]]
+    # Somebody waits for what it does. Each of these has a database connection to itself; the others share a few, so a
+    # purge whose pages take long, or several of them, hold up nobody but each other.
+    is_urgent: bool = False
 
 
 def timetable(settings: Settings) -> tuple[Entry, ...]:
     return (
-        Entry(RELEASE, settings.release_interval_seconds, release),
-        Entry(RECOVER, settings.sweep_interval_seconds, recover),
-        Entry("sweep.ring", settings.sweep_interval_seconds, ring_stale_work),
-        Entry("fold", settings.fold_interval_seconds, fold),
+        Entry(RELEASE, settings.release_interval_seconds, release, is_urgent=True),
+        Entry(RECOVER, settings.sweep_interval_seconds, recover, is_urgent=True),
+        Entry("sweep.ring", settings.sweep_interval_seconds, ring_stale_work, is_urgent=True),
+        Entry("fold", settings.fold_interval_seconds, fold, is_urgent=True),
         Entry("retention.partitions", 3_600, keep_partitions_ahead),
         Entry("retention.topics", 30, purge_topics),
         Entry("retention.users", 30, purge_users),

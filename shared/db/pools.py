@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping
 
+SCHEDULER_URGENT = 4
+"""One for each tick that somebody waits for, so that none waits for another's."""
+
+SCHEDULER_HOUSEKEEPING = 2
+
 CONNECTIONS_PER_PROCESS: Mapping[str, int] = {
     "api": 10,
     "worker": 5,  # claim, plan, record, renew leases, and a token in the making
-    "scheduler": 3,
+    "scheduler": SCHEDULER_URGENT + SCHEDULER_HOUSEKEEPING,
 }

@@ -12,18 +12,22 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from deploy.embedded import choose_port
 from scheduler import ticks
 from scheduler.context import TickContext
 from scheduler.ticks import Ticker
 from scheduler.timetable import Entry
+from shared.db.pools import SCHEDULER_HOUSEKEEPING
+from shared.db.session import hot_transaction
 from shared.settings import Settings
 from shared.upkeep import context
 from tests.conftest import Engines
 from tests.factories import Factory
 from tests.integration.scheduler.outage import database_away
 from tests.processes import wait_until
+from tests.tcp_server import tcp_server
 
 LEASE_SECONDS = 0.6
 
@@ -142,6 +146,77 @@ def test_a_tick_that_still_runs_is_not_started_again(brisk: Settings) -> None:
         may_end.set()
 
     assert len(started) == 1
+
+
+def test_housekeeping_that_takes_long_holds_up_no_release(brisk: Settings) -> None:
+    factory = Factory(brisk)
+    may_end = threading.Event()
+    holding: list[str] = []
+
+    async def purge_a_large_page(context: TickContext) -> None:
+        async with hot_transaction(context.engine):
+            holding.append("a connection")
+            await asyncio.to_thread(may_end.wait, 60)
+
+    slow = [Entry(f"slow-{number}", 60.0, purge_a_large_page) for number in range(SCHEDULER_HOUSEKEEPING)]
+    waiting = [Entry(f"waiting-{number}", 60.0, purge_a_large_page) for number in range(3)]
+    with _running(brisk, *slow, *waiting) as ticker:
+        for entry in (*slow, *waiting):
+            ticker.tick(entry.name)
+        wait_until(lambda: len(holding) == SCHEDULER_HOUSEKEEPING)
+        _schedule_a_message(factory)
+
+        _tick(ticker, "release")
+
+        assert _statuses(factory) == ["processing"]
+        may_end.set()
+
+
+async def test_storage_that_never_answers_holds_up_no_other_tick_and_no_stop(
+    brisk: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ticks, "LONGEST_LAST_TICK_SECONDS", 0.05)
+    factory = Factory(brisk)
+    with factory.connect() as connection:
+        connection.execute(
+            "INSERT INTO loose_objects (key, due_at) VALUES ('of-a-deleted-file', now() - interval '1 day')"
+        )
+    asked = asyncio.Event()
+
+    async def say_nothing(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        asked.set()
+
+    async with tcp_server(say_nothing) as address:
+        silent = brisk.model_copy(
+            update={
+                "files_url": "s3://bucket",
+                "files_endpoint": f"http://{address}",
+                "files_access_key": SecretStr("key"),
+                "files_secret_key": SecretStr("secret"),
+            }
+        )
+        with _running(silent) as ticker:
+            ticker.tick("files.objects")
+            await asyncio.wait_for(asked.wait(), timeout=10)
+            _schedule_a_message(factory)
+            _tick(ticker, "release")
+            assert _statuses(factory) == ["processing"]
+            assert "files.objects" in ticker._running
+
+
+def _schedule_a_message(factory: Factory) -> None:
+    """Due since a second ago."""
+    with factory.connect() as connection:
+        connection.execute(
+            "INSERT INTO messages (project_seq, id, channel, status, lane, data, topics, users, targets, scheduled_at)"
+            " VALUES (%s, 'm', 'push', 'scheduled', 'bulk', '{}', '{}', '{}', '{}', now() - interval '1 second')",
+            [factory.project_seq],
+        )
+
+
+def _statuses(factory: Factory) -> list[str]:
+    with factory.connect() as connection:
+        return [str(status) for (status,) in connection.execute("SELECT status FROM messages").fetchall()]
 
 
 def _claimed_batches(factory: Factory) -> int:
