@@ -50,6 +50,17 @@ IN_FLIGHT = Gauge(
     ["kind"],
     multiprocess_mode="livesum",
 )
+ACCOUNTS_AT_REST = Gauge(
+    "tidings_accounts_at_rest",
+    "Accounts of a worker process that failed and are probed by one recipient at a time",
+    ["kind"],
+    multiprocess_mode="livesum",
+)
+LOOP_LATE_SECONDS = Gauge(
+    "tidings_loop_late_seconds",
+    "How long a worker process's event loop has stood still; of several, the longest",
+    multiprocess_mode="livemax",
+)
 LEASES_EXPIRED = Counter("tidings_leases_expired_total", "Claims returned by the sweep because their lease ran out")
 RECIPIENTS_UNKNOWN = Counter("tidings_recipients_unknown_total", "Outcomes that stayed unclear", ["kind", "decision"])
 STALE_WRITES = Counter("tidings_stale_writes_total", "Writes refused because a newer token holds the batch")

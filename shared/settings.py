@@ -100,7 +100,9 @@ class Settings(BaseSettings):
     )
     batch_size: int | None = Field(None, gt=0, description="recipients per batch; none: what the adapter declares")
     page_size: int = Field(10_000, gt=0, description="recipients planned per fan-out transaction")
-    slice_seconds: float = Field(2.0, gt=0, description="how long a drain task serves before it rings again")
+    unrung_seconds: float = Field(
+        2.0, gt=0, description="how long due work waits at most for a ring; then workers look for it without one"
+    )
     message_time_to_live_seconds: float = Field(86_400.0, description="a recipient not reached by then is `expired`")
     account_fault_patience_seconds: float = Field(
         600.0, description="how long recipients wait for mended credentials before they fail"
@@ -166,13 +168,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _lease_outlives_calls(self) -> Self:
-        longest = max(self.provider_timeout_seconds, self.smtp_final_timeout_seconds)
+        longest = self.longest_call_seconds
         if self.lease_seconds <= longest:
             raise ValueError(  # pydantic turns it into its own error
                 f"lease_seconds ({self.lease_seconds:g}) must be longer than provider_timeout_seconds and "
                 f"smtp_final_timeout_seconds ({longest:g}): nothing could be sent under it"
             )
         return self
+
+    @property
+    def longest_call_seconds(self) -> float:
+        """The longest that a call to any provider may take."""
+        return max(self.provider_timeout_seconds, self.smtp_final_timeout_seconds)
 
     def endpoint_of(self, kind: str) -> str | None:
         """Where traffic of this provider kind is sent instead of the provider's own address."""

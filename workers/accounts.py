@@ -1,44 +1,67 @@
-"""Provider accounts in this process: an adapter each, how fast it may go, and whether it is held back."""
+"""Provider accounts in this process: an adapter each, how fast it may go, and whether it rests.
 
+Nothing here is shared between accounts, those of one kind included: what one of them meets slows no other.
+"""
+
+import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
+import structlog
+
+from shared import metrics
 from shared.db.queries.claim import LoadedProvider
 from shared.db.queries.providers import credentials_context
 from shared.db.secrets import SecretBox
 from shared.domain.outcome import AccountFault, DeadAddress, Outcome, Refused, Retry, Unknown
+from shared.domain.queues import DeliveryQueue
+from shared.domain.status import Lane
 from shared.providers.contract import Account, Adapter
 from workers.breaker import Breaker
 from workers.rate import Rate
-from workers.window import Window
+from workers.window import Share, Window
 
-PERIOD_SECONDS = 1.0
+PERIOD_SECONDS: Final = 1.0
 """How long answers are counted before the limit is changed by them."""
 
-REFUSALS_THAT_HOLD = 5
-"""Throttled answers in a row, none accepted between, after which the account waits as long as the provider said.
+FAILURES_THAT_REST: Final = 5
+"""Answers in a row that were throttled, or calls that nobody answered, none accepted between, after which the account
+rests and is then probed by one recipient at a time.
 
-A single 503 among thousands of acceptances delays its own recipient; a quota that is used up delays everybody.
+A single 503 among thousands of acceptances delays its own recipient; a quota that is used up, or a server that is down,
+delays everybody.
 """
 
-LONGEST_REST_SECONDS = 3_600.0
+LONGEST_REST_SECONDS: Final = 30.0
+"""Between two probes of a provider that does not say when to come back: 1, 2, 4 ... seconds up to this."""
+
+LONGEST_WISH_SECONDS: Final = 3_600.0
 """How long an account waits at most, whatever the provider says: then it is asked again."""
+
+VOUCHED_SECONDS: Final = 60.0
+"""So long after an acceptance, bad addresses are taken for the addresses' fault, not the account's."""
+
+IDLE_SECONDS: Final = 600.0
+"""An account that no batch used for so long is closed: tenants are many, connections few."""
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Pace:
-    """Recipients in flight that a provider kind takes, judged once per period by the share of answers that were
-    throttled or never came: above a twentieth it shrinks by that share, by half at most, else it grows by a twentieth
-    of the most.
+    """Recipients in flight that an account takes, judged once per period by the share of answers that were throttled
+    or never came: above a twentieth it shrinks by that share, by half at most, else it grows by a twentieth of the
+    most.
 
     So a provider that is overwhelmed gets half at once, and one that turns single recipients away is not brought to
     a standstill.
     """
 
-    window: Window
-    kind: str
+    share: Share
     most: int
     limit: int = 0
     answers: int = 0  # in this period
@@ -47,7 +70,7 @@ class Pace:
 
     def __post_init__(self) -> None:
         self.limit = self.most
-        self.window.set_limit(self.kind, self.limit)
+        self.share.set_limit(self.limit)
 
     def note(self, *, answers: int, refusals: int) -> None:
         """Count what came back; at the end of a period, judge it."""
@@ -61,12 +84,20 @@ class Pace:
             self.limit = max(1, int(self.limit * (1.0 - share)))
         else:
             self.limit = min(self.most, self.limit + max(1, self.most // 20))
-        self.window.set_limit(self.kind, self.limit)
+        self.share.set_limit(self.limit)
         self.answers = self.refusals = 0
         self.period_ends_at = now + PERIOD_SECONDS
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Addresses of one message look foreign to the account, which has proved itself with no other of late."""
+
+    until: float  # monotonic: then one recipient finds out
+    reason: str
+
+
+@dataclass(slots=True, eq=False)
 class OpenAccount:
     """One configured provider as this process uses it."""
 
@@ -74,41 +105,135 @@ class OpenAccount:
     adapter: Adapter
     pace: Pace
     rate: Rate | None = None  # None: not limited
-    held_until: float = 0.0  # monotonic: throttled as a whole, or at fault
-    is_faulty: bool = False
-    fault_reason: str = ""  # what it answered last, if that was a fault; is_faulty alone may be another process's word
-    refusals: int = 0  # of the provider as a whole, since it last accepted anything
     breaker: Breaker = field(default_factory=Breaker)
+    # at rest
+    rests_until: float = 0.0  # monotonic
+    is_told_to_rest: bool = False  # for so long: the provider itself named the time
+    rest_reason: str = ""  # why it rests or is probed; "": it does not, as far as this process knows
+    failures: int = 0  # of the provider as a whole, since it last accepted anything
+    failed_probes: int = 0  # in a row: what the next rest grows by
+    is_probed: bool = False  # one recipient at a time, until something is accepted
+    is_faulty: bool = False  # it refuses the account itself; may be another process's word
+    doubts: dict[int, Doubt] = field(default_factory=dict)  # key: run
+    accepted_at: float = float("-inf")  # monotonic
+    # in use
+    users: int = 0  # batches that are being sent
+    used_at: float = field(default_factory=time.monotonic)
+    is_retired: bool = False
+    is_being_probed: bool = False  # a batch is at it
 
-    def note_acceptance(self) -> None:
+    def fault_reason(self, run: int) -> str:
+        """What it answered last, if that was a fault of the account, or of account and run together; "": it was none.
+
+        That it is at fault may also be another process's word alone.
+        """
+        if self.is_faulty:
+            return self.rest_reason
+        return self.doubts[run].reason if run in self.doubts else ""
+
+    def note_acceptance(self, run: int) -> None:
         self.breaker.note_acceptance()
-        self.is_faulty = False
-        self.fault_reason = ""
-        self.refusals = 0
+        self.accepted_at = time.monotonic()
+        self.pace.share.note_answer()
+        self.failures = self.failed_probes = 0
+        if self.doubts:
+            self.doubts.pop(run, None)
+        if self.is_probed or self.is_faulty:
+            self._recover()
 
-    def observe(self, outcome: Outcome, fault_retry_seconds: float, *, attempt: int = 1) -> Outcome:
+    def observe(self, outcome: Outcome, fault_retry_seconds: float, *, run: int, attempt: int = 1) -> Outcome:
         """Learn from an outcome that was not an acceptance; what it is worth, seen with those before it."""
         if isinstance(outcome, DeadAddress | Refused) and outcome.is_suspicious:
-            outcome = self.breaker.judge(outcome, attempt=attempt)
+            vouched = time.monotonic() - self.accepted_at < VOUCHED_SECONDS
+            outcome = self.breaker.judge(outcome, attempt=attempt, is_vouched_for=vouched)
+            if isinstance(outcome, AccountFault):
+                self._doubt(run, outcome.reason, fault_retry_seconds)
+                return outcome
         match outcome:
             case Retry(scope="provider"):
-                self.pace.note(answers=0, refusals=1)
-                self.refusals += 1
-                if self.refusals >= REFUSALS_THAT_HOLD:
-                    rest_seconds = min(outcome.after_seconds or 0.0, LONGEST_REST_SECONDS)
-                    self.held_until = max(self.held_until, time.monotonic() + rest_seconds)
+                self._note_failure(outcome.reason, outcome.after_seconds or 0.0)
             case Unknown():
-                self.pace.note(answers=0, refusals=1)
+                self._note_failure(outcome.reason, 0.0)
             case AccountFault():
-                self.is_faulty = True
-                self.fault_reason = outcome.reason
-                self.held_until = time.monotonic() + fault_retry_seconds
+                self._rest(outcome.reason, fault_retry_seconds, is_faulty=True)
+            case _:
+                self.pace.share.note_answer()
         return outcome
 
-    @property
-    def held_seconds(self) -> float:
-        """Seconds until it may be used again; 0: now."""
-        return max(0.0, self.held_until - time.monotonic())
+    def rest_seconds(self, run: int) -> float:
+        """Seconds until this run may be sent through it; 0: now."""
+        doubt = self.doubts.get(run)
+        until = self.rests_until if doubt is None else max(self.rests_until, doubt.until)
+        return max(0.0, until - time.monotonic())
+
+    def must_probe(self, run: int) -> bool:
+        """Whether one recipient has to find out first that it works, for everybody or for this run."""
+        return self.is_probed or self.is_faulty or run in self.doubts
+
+    @contextmanager
+    def probing(self, run: int) -> Iterator[bool]:
+        """Whether the caller is the one to probe; of a doubted run every batch may, as it speaks for that run alone."""
+        if not (self.is_probed or self.is_faulty):
+            yield run in self.doubts
+        elif self.is_being_probed:
+            yield False
+        else:
+            self.is_being_probed = True
+            try:
+                yield True
+            finally:
+                self.is_being_probed = False
+
+    def is_open_for(self, lane: Lane, unmarked: int) -> bool:
+        """Whether more batches of it are worth claiming, with so many recipients claimed and not yet marked."""
+        if self.is_faulty:  # its batches are claimed all the same, to be told why they wait
+            return True
+        if self.is_probed:
+            return self.rests_until <= time.monotonic() and not self.is_being_probed and not unmarked
+        return unmarked < self.pace.share.most(lane)
+
+    def _note_failure(self, reason: str, after_seconds: float) -> None:
+        self.pace.note(answers=0, refusals=1)
+        self.failures += 1
+        if self.failures >= FAILURES_THAT_REST:
+            self._rest(reason, min(after_seconds, LONGEST_WISH_SECONDS), is_faulty=False)
+
+    def _rest(self, reason: str, seconds: float, *, is_faulty: bool) -> None:
+        """One rest for all that fail while it lasts: they were under way when it began."""
+        now = time.monotonic()
+        is_told = seconds > 0.0 and not is_faulty
+        if now >= self.rests_until:
+            if not self.is_probed:
+                log.warning("account rests", reason=reason, **self._names())
+                metrics.ACCOUNTS_AT_REST.labels(self.provider.kind).inc()
+            if not is_faulty:
+                seconds = max(seconds, min(2.0**self.failed_probes, LONGEST_REST_SECONDS))
+                self.failed_probes = min(self.failed_probes + 1, 10)
+            self.is_told_to_rest = is_told
+        self.is_told_to_rest = self.is_told_to_rest or is_told
+        self.rests_until = max(self.rests_until, now + seconds)
+        self.rest_reason = reason
+        self.is_faulty = self.is_faulty or is_faulty
+        self.is_probed = True
+
+    def _recover(self) -> None:
+        """Something was accepted: there is no more to find out, but a time that the provider named still counts."""
+        if self.is_probed:
+            log.info("account recovered", **self._names())
+            metrics.ACCOUNTS_AT_REST.labels(self.provider.kind).dec()
+        self.is_faulty = self.is_probed = False
+        self.rest_reason = ""
+        if not self.is_told_to_rest:
+            self.rests_until = 0.0
+
+    def _doubt(self, run: int, reason: str, seconds: float) -> None:
+        """The others of this message wait. Other messages go on, and may prove the account right."""
+        now = time.monotonic()
+        self.doubts = {other: doubt for other, doubt in self.doubts.items() if doubt.until > now - seconds}
+        self.doubts[run] = Doubt(now + seconds, reason)
+
+    def _names(self) -> dict[str, object]:
+        return {"kind": self.provider.kind, "provider_id": self.provider.id, "provider_seq": self.provider.seq}
 
 
 class Accounts:
@@ -126,17 +251,60 @@ class Accounts:
         self._make = make
         self._make_rate = make_rate
         self._open: dict[int, OpenAccount] = {}  # key: provider_seq
-        self._retired: list[Adapter] = []  # of older versions; requests may still be in flight there
-        self._paces: dict[str, Pace] = {}  # key: kind
+        self._retired: set[OpenAccount] = set()  # of older versions, with requests still in flight
+        self._closing: set[asyncio.Task[None]] = set()
+        self._limits: dict[str, int] = {}  # recipients in flight at one account, as adapters asked last; key: kind
 
-    def get(self, provider: LoadedProvider) -> OpenAccount:
+    @contextmanager
+    def use(self, provider: LoadedProvider) -> Iterator[OpenAccount]:
         """Raises ConfigurationError when the credentials cannot be decrypted."""
+        account = self._get(provider)
+        account.users += 1
+        try:
+            yield account
+        finally:
+            account.users -= 1
+            account.used_at = time.monotonic()
+            if account.is_retired and not account.users:
+                self._close(account)
+
+    def limit_of(self, kind: str) -> int | None:
+        """Recipients that one account of the kind takes at a time; None: none was opened yet."""
+        return self._limits.get(kind)
+
+    def closed_for(self, queue: DeliveryQueue, unmarked: Mapping[int, int]) -> list[int]:
+        """provider_seqs of which no more batches of the queue are worth claiming now; `unmarked`: recipients that are
+        claimed and not yet marked, by provider_seq.
+        """
+        return [
+            seq
+            for seq, account in self._open.items()
+            if account.provider.kind == queue.kind and not account.is_open_for(queue.lane, unmarked.get(seq, 0))
+        ]
+
+    def close_idle(self) -> None:
+        """Close what no batch has used for a while."""
+        now = time.monotonic()
+        for seq, account in list(self._open.items()):
+            if not account.users and now - account.used_at > IDLE_SECONDS:
+                del self._open[seq]
+                self._retire(account)
+
+    async def aclose(self) -> None:
+        for account in self._open.values():
+            self._close(account)
+        self._open.clear()
+        for account in self._retired:
+            self._close(account)
+        await asyncio.gather(*self._closing)
+
+    def _get(self, provider: LoadedProvider) -> OpenAccount:
         opened = self._open.get(provider.seq)
         if opened is None or _identity(opened.provider) != _identity(provider):
+            account = self._open_account(provider)
             if opened is not None:
-                self._retired.append(opened.adapter)
-            opened = self._open_account(provider)
-            self._open[provider.seq] = opened
+                self._retire(opened)
+            opened = self._open[provider.seq] = account
         return opened
 
     def _open_account(self, provider: LoadedProvider) -> OpenAccount:
@@ -148,20 +316,26 @@ class Accounts:
             options=provider.options,
         )
         adapter = self._make(provider.kind, account, provider.is_live)
-        pace = self._paces.get(provider.kind)
-        if pace is None:
-            pace = self._paces[provider.kind] = Pace(self._window, provider.kind, adapter.in_flight_limit)
+        self._limits[provider.kind] = adapter.in_flight_limit
+        pace = Pace(self._window.share_of(provider.seq), adapter.in_flight_limit)
         return OpenAccount(provider, adapter, pace, self._make_rate(provider), is_faulty=provider.has_fault)
 
-    async def close_retired(self) -> None:
-        """Close what no batch uses any more; call when nothing is in flight."""
-        while self._retired:
-            await self._retired.pop().aclose()
+    def _retire(self, account: OpenAccount) -> None:
+        account.is_retired = True
+        if account.users:
+            self._retired.add(account)
+        else:
+            self._close(account)
 
-    async def aclose(self) -> None:
-        self._retired += [opened.adapter for opened in self._open.values()]
-        self._open.clear()
-        await self.close_retired()
+    def _close(self, account: OpenAccount) -> None:
+        self._retired.discard(account)
+        if account.is_probed:
+            metrics.ACCOUNTS_AT_REST.labels(account.provider.kind).dec()
+        if account.provider.seq not in self._open:
+            self._window.forget(account.provider.seq)
+        task = asyncio.create_task(account.adapter.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
 
 def _identity(provider: LoadedProvider) -> tuple[int, bool]:

@@ -1,4 +1,4 @@
-"""The Celery side of a worker: the queues it hears, and the one task that wakes a slice."""
+"""The Celery side of a worker: the queues it hears, and the one task that tells a process that somebody rang."""
 
 import ctypes
 import os
@@ -17,14 +17,11 @@ from shared.logging import configure_logging
 from shared.queue.broker import DRAIN_TASK, create_celery
 from shared.settings import Settings
 from workers.process import WorkerProcess
-from workers.recorder import DATABASE_AWAY
 
 PR_SET_PDEATHSIG = 1
 
 LONGEST_RECONNECT_SECONDS = 5.0
 """Between two tries to reach a broker that is away: so work goes on that soon after it is back."""
-
-log = structlog.get_logger()
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]
@@ -65,11 +62,7 @@ def create_worker_app(settings: Settings, queues: tuple[str, ...]) -> Celery:
     def drain(queue: str) -> None:
         """Someone says that `queue` holds due work. Safe to repeat, lose or delay: the claim decides."""
         structlog.contextvars.bind_contextvars(rung=queue)
-        try:
-            opened[0].serve_slice()
-        except DATABASE_AWAY as error:
-            # an outage, not a bug: what is due is rung again by the sweep
-            log.warning("slice ended, the database is away", error=type(error).__name__)
+        opened[0].hear()
 
     return celery
 

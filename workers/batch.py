@@ -10,6 +10,7 @@ from shared.domain.outcome import Outcome, UnknownRule
 from shared.domain.queues import DeliveryQueue
 from shared.domain.status import DeliveryState
 from shared.providers.contract import Content
+from workers.window import Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class OpenBatch:
     suppressed: dict[int, str]  # targets whose address must not be used, and why; key: target_seq
     roles: dict[int, Literal["cc", "bcc"]]  # cc and bcc recipients of a mail; key: target_seq
     unknown_rule: UnknownRule
+    share: Share  # its account's, of the window
     fallback: LoadedProvider | None  # another enabled provider of the channel to go on with
     lease_deadline: float  # monotonic seconds until which we may call the provider
     attempted_to: int = 0

@@ -3,9 +3,9 @@
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -31,6 +31,9 @@ from shared.domain.status import Channel
 from shared.providers.contract import Content
 from shared.providers.registry import adapter_facts
 from workers.batch import OpenBatch
+from workers.window import Window
+
+Value = TypeVar("Value")
 
 Role = Literal["cc", "bcc"]
 _ROLES: tuple[Role, ...] = ("bcc", "cc")
@@ -50,8 +53,9 @@ class _Loaded:
 class Claimer:
     """Claims in turns: each queue remembers the message it visited last."""
 
-    def __init__(self, engine: AsyncEngine, clock: DatabaseClock, *, lease_seconds: float) -> None:
+    def __init__(self, engine: AsyncEngine, clock: DatabaseClock, window: Window, *, lease_seconds: float) -> None:
         self._engine = engine
+        self._window = window
         self._clock = clock
         self._lease_seconds = lease_seconds
         self._worker = f"{socket.gethostname()}/{os.getpid()}"
@@ -67,8 +71,26 @@ class Claimer:
             return []
         self._clock.read(claimed[0].claimed_at)
         async with hot_statements(self._engine) as connection:
-            loaded = await self._load(connection, claimed)
+            unsent = {batch.seq: batch.targets[batch.attempted_to :] for batch in claimed}
+            loaded = await self._load(connection, claimed, unsent)
         return [self._open(batch, loaded, began) for batch in claimed]
+
+    async def refresh(self, batches: Sequence[OpenBatch]) -> None:
+        """Load again what may have changed since these were claimed. A batch that would go another way now is stopped:
+        its rest is given back, and the next claim decides.
+        """
+        claimed = [batch.claimed for batch in batches]
+        unsent = {batch.claimed.seq: batch.claimed.targets[batch.mark_to :] for batch in batches}
+        async with hot_statements(self._engine) as connection:
+            loaded = await self._load(connection, claimed, unsent)
+        for batch in batches:
+            own, batch.fallback = _providers_of(batch.claimed, batch.message.channel, loaded)
+            if loaded.messages[batch.claimed.message_seq].is_deleted or not _is_same(own, batch.provider):
+                batch.is_stopping = True
+            # in place: what was marked meanwhile is read from these as well
+            for seq in unsent[batch.claimed.seq]:
+                _replace(batch.targets, seq, loaded.targets.get(seq))
+                _replace(batch.suppressed, seq, loaded.suppressed.get(seq))
 
     async def _claim(self, connection: HotConnection, queue: str, turns: int) -> list[ClaimedBatch]:
         """Go on with the round; where it ends before every turn is used, start the next."""
@@ -91,14 +113,15 @@ class Claimer:
             worker=self._worker,
         )
 
-    async def _load(self, connection: HotConnection, claimed: Sequence[ClaimedBatch]) -> _Loaded:
+    async def _load(
+        self, connection: HotConnection, claimed: Sequence[ClaimedBatch], unsent: Mapping[int, Sequence[int]]
+    ) -> _Loaded:
+        """`unsent`: the target_seqs of each batch that are still to be sent, by its seq."""
         messages = await load_messages(connection, list({batch.message_seq for batch in claimed}))
         loaded = _Loaded(
             messages=messages,
             providers=await load_providers(connection, list({batch.project_seq for batch in claimed})),
-            targets=await load_targets(
-                connection, [seq for batch in claimed for seq in batch.targets[batch.attempted_to :]]
-            ),
+            targets=await load_targets(connection, [seq for batch in claimed for seq in unsent[batch.seq]]),
         )
         loaded.suppressed = await suppressed_among(
             connection,
@@ -106,7 +129,7 @@ class Claimer:
                 seq
                 for batch in claimed
                 if messages[batch.message_seq].channel != Channel.PUSH  # dead tokens expire their targets
-                for seq in batch.targets[batch.attempted_to :]
+                for seq in unsent[batch.seq]
             ],
         )
         for batch in claimed:
@@ -118,15 +141,7 @@ class Claimer:
     def _open(self, claimed: ClaimedBatch, loaded: _Loaded, began: float) -> OpenBatch:
         queue = parse_delivery_queue(claimed.queue)
         message = loaded.messages[claimed.message_seq]
-        siblings = [
-            provider
-            for provider in loaded.providers
-            if provider.project_seq == claimed.project_seq and provider.channel == message.channel and provider.enabled
-        ]
-        own = next((provider for provider in siblings if provider.seq == claimed.provider_seq), None)
-        others = [provider for provider in siblings if provider is not own]
-        # after a fault only a faultless one helps; a provider that is gone is replaced by the default, the oldest
-        fallback = next((other for other in others if own is None or not other.has_fault), None)
+        own, fallback = _providers_of(claimed, message.channel, loaded)
         return OpenBatch(
             claimed=claimed,
             queue=queue,
@@ -143,11 +158,41 @@ class Claimer:
             suppressed=loaded.suppressed,
             roles=loaded.roles.get(claimed.message_seq, {}),
             unknown_rule=adapter_facts(queue.kind).unknown_rule,
+            share=self._window.share_of(claimed.provider_seq),
             lease_deadline=began + self._lease_seconds,
             attempted_to=claimed.attempted_to,
             recorded_total=claimed.recorded_total,
             mark_to=claimed.attempted_to,
         )
+
+
+def _providers_of(
+    claimed: ClaimedBatch, channel: str, loaded: _Loaded
+) -> tuple[LoadedProvider | None, LoadedProvider | None]:
+    """The batch's own provider, None where it is disabled or gone, and another one to go on with."""
+    siblings = [
+        provider
+        for provider in loaded.providers
+        if provider.project_seq == claimed.project_seq and provider.channel == channel and provider.enabled
+    ]
+    own = next((provider for provider in siblings if provider.seq == claimed.provider_seq), None)
+    others = [provider for provider in siblings if provider is not own]
+    # after a fault only a faultless one helps; a provider that is gone is replaced by the default, the oldest
+    return own, next((other for other in others if own is None or not other.has_fault), None)
+
+
+def _replace(values: dict[int, Value], key: int, value: Value | None) -> None:
+    if value is None:
+        values.pop(key, None)
+    else:
+        values[key] = value
+
+
+def _is_same(provider: LoadedProvider | None, earlier: LoadedProvider | None) -> bool:
+    """Whether an account is used as it was; that it is at fault, or no longer, is no change of it."""
+    if provider is None or earlier is None:
+        return provider is earlier
+    return (provider.version, provider.is_live) == (earlier.version, earlier.is_live)
 
 
 async def _load_roles(connection: HotConnection, project_seq: int, message: LoadedMessage) -> dict[int, Role]:

@@ -6,7 +6,7 @@ Safe to repeat: only recipients without an outcome are sent, and every write nam
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from datetime import timedelta
 
@@ -25,10 +25,9 @@ from workers.accounts import Accounts, OpenAccount
 from workers.attachments import Attachments, AttachmentsRefused
 from workers.batch import Ended, OpenBatch, Rebound
 from workers.recorder import Recorder
-from workers.window import Window
 
-LONG_HOLD_SECONDS = 1.0
-"""An account held back for longer is not waited for: its batches go back with a due time."""
+LONG_REST_SECONDS = 1.0
+"""An account that rests for longer is not waited for: its batches go back with a due time."""
 
 FILES_RETRY_SECONDS = 15.0
 """How long a batch waits whose message's attachments could not be read."""
@@ -37,12 +36,11 @@ log = structlog.get_logger()
 
 
 class Deliverer:
-    """Delivers the batches of this process; what they share is the window, the recorder and the accounts."""
+    """Delivers the batches of this process; what they share is the recorder and the accounts."""
 
     def __init__(
         self,
         *,
-        window: Window,
         recorder: Recorder,
         accounts: Accounts,
         attachments: Attachments,
@@ -50,7 +48,6 @@ class Deliverer:
         policy: RetryPolicy,
         provider_timeout_seconds: Callable[[str], float],
     ) -> None:
-        self._window = window
         self._recorder = recorder
         self._accounts = accounts
         self._attachments = attachments
@@ -72,7 +69,7 @@ class Deliverer:
         except StaleClaim:
             log.info("claim lost", batch_seq=batch.claimed.seq, run=batch.claimed.run)
         except BaseException:
-            # a bug, or a cancelled slice: the lease is to run out, so that the sweep applies the unknown rule
+            # a bug, or a stop that took too long: the lease is to run out, so that the sweep applies the unknown rule
             self._recorder.let_go(batch)
             raise
 
@@ -90,7 +87,7 @@ class Deliverer:
         """End every recipient that is left without asking a provider, in one commit."""
         left = batch.claimed.targets[batch.attempted_to :]
         batch.mark_to = len(batch.claimed.targets)
-        self._window.charge(batch.queue, len(left))
+        batch.share.charge(batch.queue.lane, len(left))
         for target_seq in left:
             target = batch.targets.get(target_seq)
             self._recorder.add(batch, (target_seq, target.identifier if target else "", ending))
@@ -114,33 +111,59 @@ class Deliverer:
 
     async def _send_all(self, batch: OpenBatch) -> None:
         assert batch.provider is not None
-        try:
-            account = self._accounts.get(batch.provider)
-        except ConfigurationError as error:
-            # this process cannot read the account's credentials: the recipients wait, and the reason is told
-            provider_seq = batch.claimed.provider_seq
-            log.error("account unusable here", provider_seq=provider_seq, reason=error.message)  # noqa: TRY400  # it is no bug
-            await self._end_all(batch, AccountFault(error.message))
-            return
+        with ExitStack() as stack:
+            try:
+                account = stack.enter_context(self._accounts.use(batch.provider))
+            except ConfigurationError as error:
+                # this process cannot read the account's credentials: the recipients wait, and the reason is told
+                provider_seq = batch.claimed.provider_seq
+                log.error("account unusable here", provider_seq=provider_seq, reason=error.message)  # noqa: TRY400  # it is no bug
+                await self._end_all(batch, AccountFault(error.message))
+                return
+            await self._send_through(account, batch)
+
+    async def _send_through(self, account: OpenAccount, batch: OpenBatch) -> None:
         groups: set[asyncio.Task[None]] = set()
         try:
-            while batch.unmarked and not batch.is_stopping:
-                if account.held_seconds > LONG_HOLD_SECONDS:
+            while batch.unmarked and not self._is_to_stop(batch):
+                rest_seconds = account.rest_seconds(batch.claimed.run)
+                if rest_seconds > LONG_REST_SECONDS:
                     break
-                await asyncio.sleep(account.held_seconds)
-                await self._send_next(batch, account, groups)
+                if rest_seconds:
+                    await asyncio.sleep(rest_seconds)
+                elif account.must_probe(batch.claimed.run):
+                    if not await self._probe(batch, account, groups):
+                        break
+                else:
+                    await self._send_next(batch, account, groups, max(1, account.pace.limit // 4))
             if groups:
                 await asyncio.gather(*groups)
         except BaseException:
             for group in groups:
                 group.cancel()
             raise
+        await self._end_claim(account, batch)
+
+    async def _end_claim(self, account: OpenAccount, batch: OpenBatch) -> None:
+        """Nothing of it is in flight: close it, or give the rest back."""
         if not batch.unmarked:
             await self._recorder.close(batch)
-        elif account.fault_reason and self._is_out_of_patience(batch):
-            await self._end_all(batch, AccountFault(account.fault_reason))
+        elif (reason := account.fault_reason(batch.claimed.run)) and self._is_out_of_patience(batch):
+            await self._end_all(batch, AccountFault(reason))
         else:
             await self._give_back_unsent(batch, account)
+
+    def _is_to_stop(self, batch: OpenBatch) -> bool:
+        """Whether nothing further of it may be sent under this claim."""
+        return batch.is_stopping or self._clock.now() >= batch.message.expires_at
+
+    async def _probe(self, batch: OpenBatch, account: OpenAccount, groups: set[asyncio.Task[None]]) -> bool:
+        """Send to one recipient and wait for what it brings; False: somebody else is at it."""
+        with account.probing(batch.claimed.run) as is_ours:
+            if is_ours:
+                await self._send_next(batch, account, groups, 1)
+                await asyncio.gather(*groups)
+        return is_ours
 
     def _is_out_of_patience(self, batch: OpenBatch) -> bool:
         """Whether a fault of the account ends the waiting; else one recipient at a time would find that out."""
@@ -148,9 +171,10 @@ class Deliverer:
         patience_seconds = self._policy.account_fault_patience_seconds
         return since is not None and (self._clock.now() - since).total_seconds() >= patience_seconds
 
-    async def _send_next(self, batch: OpenBatch, account: OpenAccount, groups: set[asyncio.Task[None]]) -> None:
+    async def _send_next(
+        self, batch: OpenBatch, account: OpenAccount, groups: set[asyncio.Task[None]], wanted: int
+    ) -> None:
         """Take slots, mark that many recipients, and send them while the next ones are being marked."""
-        wanted = 1 if account.is_faulty else max(1, account.pace.limit // 4)
         taken = await self._take_slots(batch, account, min(batch.unmarked, wanted, account.adapter.largest_batch))
         if not taken:
             return
@@ -158,21 +182,24 @@ class Deliverer:
         try:
             await self._recorder.mark(batch, start + taken)
         except BaseException:
-            self._window.give_back(batch.queue, taken)
+            batch.share.give_back(batch.queue.lane, taken)
             raise
         group = asyncio.create_task(self._send_group(batch, account, batch.claimed.targets[start : start + taken]))
         groups.add(group)
         group.add_done_callback(groups.discard)
-        if account.is_faulty:
-            await group  # one recipient probes whether the account is mended
 
     async def _take_slots(self, batch: OpenBatch, account: OpenAccount, wanted: int) -> int:
-        """What the account's rate allows and the window has room for; 0: the batch is stopping, or no token came."""
+        """What the account's rate allows and the window has room for; 0: no token came, or meanwhile the batch is to
+        stop, or the account rests.
+        """
         allowed = await account.rate.take(wanted) if account.rate else wanted
-        taken = await self._window.take(batch.queue, allowed) if allowed else 0
-        used = 0 if batch.is_stopping else taken
+        taken = await batch.share.take(batch.queue.lane, allowed) if allowed else 0
+        is_in_vain = self._is_to_stop(batch) or account.rest_seconds(batch.claimed.run) > 0.0
+        if not is_in_vain and wanted > 1 and account.must_probe(batch.claimed.run):
+            is_in_vain = True  # it was well when this began
+        used = 0 if is_in_vain else taken
         if taken > used:
-            self._window.give_back(batch.queue, taken - used)
+            batch.share.give_back(batch.queue.lane, taken - used)
         if account.rate:
             account.rate.give_back(allowed - used)
         return used
@@ -209,6 +236,7 @@ class Deliverer:
         self, batch: OpenBatch, account: OpenAccount, seqs: list[int], requests: list[SendRequest]
     ) -> None:
         add = self._recorder.add
+        run = batch.claimed.run
         open_indexes = set(range(len(requests)))
         began = time.monotonic()
         in_flight = metrics.IN_FLIGHT.labels(batch.queue.kind)
@@ -220,10 +248,10 @@ class Deliverer:
                 open_indexes.discard(index)
                 outcome = answer
                 if isinstance(answer, Accepted):
-                    account.note_acceptance()
+                    account.note_acceptance(run)
                 else:
                     retry_seconds = self._policy.account_fault_retry_seconds
-                    outcome = account.observe(answer, retry_seconds, attempt=batch.claimed.attempt)
+                    outcome = account.observe(answer, retry_seconds, run=run, attempt=batch.claimed.attempt)
                 add(batch, (seqs[index], requests[index].identifier, outcome))
         except Exception as error:
             # a bug in an adapter must not lose recipients: they count as unknown, which they are
@@ -241,10 +269,14 @@ class Deliverer:
             self._recorder.add(batch, (target_seq, request.identifier, outcome))
 
     async def _give_back_unsent(self, batch: OpenBatch, account: OpenAccount) -> None:
-        """The slice ended or the account is held back: the unmarked rest becomes due again."""
-        if account.is_faulty:
+        """The process stops or the account rests: the unmarked rest becomes due again."""
+        run = batch.claimed.run
+        after_seconds = account.rest_seconds(run)
+        if account.must_probe(run) and not batch.is_stopping:
+            after_seconds = max(after_seconds, LONG_REST_SECONDS)  # another batch is finding out
+        if account.is_faulty or run in account.doubts:
             batch.waiting_since = batch.claimed.waiting_since or self._clock.now()
-        await self._give_back(batch, after_seconds=account.held_seconds)
+        await self._give_back(batch, after_seconds=after_seconds)
 
     async def _give_back(self, batch: OpenBatch, *, after_seconds: float) -> None:
         release_at = self._clock.now() + timedelta(seconds=after_seconds)

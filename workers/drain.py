@@ -1,19 +1,20 @@
-"""A drain slice: for some two seconds this process serves every queue it was started for, on one event loop.
+"""What a worker process does all its life: look for due work, plan it, claim it, and have it delivered.
 
-A ring names one queue and starts the slice; while replies are awaited, the other queues are served too, so a slow
-provider holds up nobody, and transactional work never waits for a bulk slice to end.
+Every batch is delivered by a task of its own that lives as long as its provider takes; nothing here waits for one. So a
+provider that is silent, slow or gone holds up its own account's recipients. Only a stop waits for what is in flight.
 """
 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.db.queries.due import find_due_queues, oldest_due_fan_out_seconds
+from shared.db.queries.due import find_due_fan_outs, find_due_queues
 from shared.db.session import hot_statements
 from shared.domain.queues import FAN_OUT_QUEUE, DeliveryQueue, parse_delivery_queue
 from shared.queue.rings import Ringer
@@ -22,13 +23,31 @@ from workers.batch import OpenBatch
 from workers.claim import Claimer
 from workers.deliver import Deliverer
 from workers.fan_out import Planner
+from workers.recorder import DATABASE_AWAY, RECONNECT_SECONDS
 from workers.window import Window
 
-POLL_SECONDS = 0.05
-"""How often a busy slice looks for due work in its other queues."""
+POLL_SECONDS: Final = 0.05
+"""How soon a process looks again while there is more due than it can take."""
 
-FIRST_TURNS = 8
-MOST_TURNS = 256
+NEWS_SECONDS: Final = 0.01
+"""How long batches that end are gathered before the room they leave is filled: thousands may end in a second."""
+
+LONGEST_POLL_SECONDS: Final = 0.4
+"""Where what is due cannot be taken at all, looks grow apart to this."""
+
+RING_SECONDS: Final = 0.5
+"""How often a process that has its hands full rings for what is left, here or on other machines."""
+
+HEARD_SECONDS: Final = 1.0
+"""How long a ring's task keeps its place while the process is busy, so that further rings wake others."""
+
+REFRESH_SECONDS: Final = 2.0
+"""How old what was loaded for a batch may be while it is being sent: deletions, suppressions, changed accounts."""
+
+CLOSE_IDLE_SECONDS: Final = 60.0
+
+FIRST_TURNS: Final = 8
+MOST_TURNS: Final = 256
 """Messages one claim may take a batch of: a thousand one-recipient messages cost a handful of claims."""
 
 log = structlog.get_logger()
@@ -51,7 +70,7 @@ class _Appetite:
 
 
 class Drain:
-    """Serves slices, one at a time; holds nothing between them."""
+    """Runs from the process's start to its stop."""
 
     def __init__(
         self,
@@ -64,8 +83,9 @@ class Drain:
         accounts: Accounts,
         window: Window,
         ringer: Ringer,
-        slice_seconds: float,
+        unrung_seconds: float,
     ) -> None:
+        """`unrung_seconds`: how long due work waits at most for a ring before it is looked for without one."""
         self._engine = engine
         self._plans = FAN_OUT_QUEUE in queues
         self._queues = [name for name in queues if name != FAN_OUT_QUEUE]
@@ -75,52 +95,113 @@ class Drain:
         self._accounts = accounts
         self._window = window
         self._ringer = ringer
-        self._slice_seconds = slice_seconds
+        self._unrung_seconds = unrung_seconds
         self._appetites: defaultdict[str, _Appetite] = defaultdict(_Appetite)  # key: queue
         self._delivering: dict[asyncio.Task[None], OpenBatch] = {}
-        self._planning: asyncio.Task[None] | None = None
+        self._planning: dict[bool, asyncio.Task[None]] = {}  # key: is it for large messages
+        self._is_stopping = False
+        self._is_away = False  # the database
+        self._has_news = asyncio.Event()  # a ring, or a batch that ended
+        self._is_idle = asyncio.Event()  # nothing was due at the last look
+        self._news_timer: asyncio.TimerHandle | None = None
+        self._rung_at = 0.0  # monotonic
+        self._refreshed_at = self._closed_idle_at = time.monotonic()
 
-    async def serve(self) -> None:
-        """Plan and deliver until nothing is due or the slice is over; what is unfinished is given back and rung."""
-        ends_at = time.monotonic() + self._slice_seconds
+    async def hear(self) -> None:
+        """A ring: look at once. Returns when nothing more is due, or soon."""
+        self._is_idle.clear()
+        self._has_news.set()
         try:
-            while True:
-                due = await self._look()
-                if time.monotonic() >= ends_at:
-                    break
-                claimed = await self._claim(due)
-                if not claimed and not self._delivering and self._planning is None and not due:
-                    return
-                await self._wait(ends_at)
-        finally:
-            await self._finish()
-        await self._ring_rest()
+            async with asyncio.timeout(HEARD_SECONDS):
+                await self._is_idle.wait()
+        except TimeoutError:
+            return
+
+    async def run(self) -> None:
+        """Until `stop`. Outages of the database are waited for."""
+        pause_seconds = POLL_SECONDS
+        while not self._is_stopping:
+            try:
+                has_taken, has_left = await self._turn()
+            except DATABASE_AWAY as error:
+                if not self._is_away:
+                    log.warning("work waits for the database", error=type(error).__name__)
+                self._is_away = True
+                await asyncio.sleep(RECONNECT_SECONDS)
+                continue
+            except Exception:
+                log.exception("looking for work failed")  # a bug, for which what is in flight must not suffer
+                await asyncio.sleep(RECONNECT_SECONDS)
+                continue
+            if self._is_away:
+                log.info("the database is back")
+                self._is_away = False
+            if has_left:
+                pause_seconds = POLL_SECONDS if has_taken else min(2 * pause_seconds, LONGEST_POLL_SECONDS)
+            else:
+                pause_seconds = self._unrung_seconds
+            await self._wait(pause_seconds, is_idle=not has_left)
+
+    async def stop(self, *, patience_seconds: float) -> None:
+        """Mark nothing further; what is in flight is awaited and recorded, the rest given back. What takes longer is
+        cancelled: its lease brings it back.
+        """
+        self._is_stopping = True
+        self._has_news.set()
+        for batch in self._delivering.values():
+            batch.is_stopping = True
+        pending = {*self._delivering, *self._planning.values()}
+        if pending:
+            _, late = await asyncio.wait(pending, timeout=patience_seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                log.warning("stopped with calls unanswered", batches=len(late))
+                await asyncio.wait(late)
+
+    async def _turn(self) -> tuple[bool, bool]:
+        """Look once and take what there is room for: whether anything was taken, and whether more may be due."""
+        due = await self._look()
+        await self._refresh()
+        claimed = await self._claim(due)
+        if due:
+            self._ring_for(due)
+        if time.monotonic() - self._closed_idle_at > CLOSE_IDLE_SECONDS:
+            self._closed_idle_at = time.monotonic()
+            self._accounts.close_idle()
+        return claimed > 0, bool(due)
 
     async def _look(self) -> list[str]:
-        """The delivery queues with due work; starts the planner when messages wait to be planned."""
+        """The delivery queues with due work; starts planning when messages wait for it."""
         async with hot_statements(self._engine) as connection:
-            if self._plans and self._planning is None and await oldest_due_fan_out_seconds(connection) is not None:
-                self._planning = asyncio.create_task(self._plan())
+            if self._plans:
+                for is_bulk in await find_due_fan_outs(connection):
+                    if is_bulk not in self._planning:
+                        task = self._planning[is_bulk] = asyncio.create_task(self._plan(is_bulk=is_bulk))
+                        task.add_done_callback(self._forget_planning)
             return [due.queue for due in await find_due_queues(connection, self._queues)]
 
-    async def _plan(self) -> None:
-        ends_at = time.monotonic() + self._slice_seconds
-        try:
-            while time.monotonic() < ends_at:
-                planned = await self._planner.plan_due()
-                if planned is None:
-                    return
-                for queue in planned:
-                    self._ringer.ring(queue, count=4)
-        finally:
-            self._planning = None
+    async def _plan(self, *, is_bulk: bool) -> None:
+        """Until none is due. Large and small messages are planned side by side: no page of one delays the other."""
+        while not self._is_stopping:
+            planned = await self._planner.plan_due(is_bulk=is_bulk)
+            if planned is None:
+                return
+            if planned:
+                self._has_news.set()
+            for queue in planned:
+                self._ringer.ring(queue, count=4)
 
     async def _claim(self, due: Sequence[str]) -> int:
         """Claim where there is room to send; the number of batches taken."""
         claimed = 0
         for name in due:
+            if self._is_stopping:
+                break
             queue = parse_delivery_queue(name)
-            room = self._room(queue)
+            unmarked = self._unmarked(queue)
+            closed = self._accounts.closed_for(queue, unmarked)
+            room = self._room(queue, unmarked, closed)
             if room <= 0:
                 continue
             appetite = self._appetites[name]
@@ -128,47 +209,77 @@ class Drain:
             batches = await self._claimer.claim(name, turns=turns)
             appetite.learn(turns, batches)
             for batch in batches:
+                batch.is_stopping = self._is_stopping
                 task = asyncio.create_task(self._deliverer.deliver(batch))
                 self._delivering[task] = batch
                 task.add_done_callback(self._forget)
             claimed += len(batches)
         return claimed
 
-    def _room(self, queue: DeliveryQueue) -> int:
-        """Free slots less what is already claimed for them: enough unmarked work is held to fill the window once."""
-        unmarked = sum(batch.unmarked for batch in self._delivering.values() if batch.queue == queue)
-        return self._window.most(queue) - unmarked
+    def _unmarked(self, queue: DeliveryQueue) -> dict[int, int]:
+        """Recipients of the queue that are claimed and not yet marked, by provider_seq."""
+        unmarked: defaultdict[int, int] = defaultdict(int)
+        for batch in self._delivering.values():
+            if batch.queue == queue and batch.unmarked and not batch.is_stopping:
+                unmarked[batch.claimed.provider_seq] += batch.unmarked
+        return unmarked
+
+    def _room(self, queue: DeliveryQueue, unmarked: Mapping[int, int], closed: Sequence[int]) -> int:
+        """Recipients worth claiming: enough is held to fill what one account takes, beside what accounts hold that have
+        no room for more.
+        """
+        most = self._window.most(queue.lane)
+        if (limit := self._accounts.limit_of(queue.kind)) is not None:
+            most = min(most, limit)
+        return most - sum(unmarked[provider_seq] for provider_seq in unmarked.keys() - closed)
+
+    async def _refresh(self) -> None:
+        """Load anew what batches need that have been sent for a while, or stop them where it tells to."""
+        now = time.monotonic()
+        if now - self._refreshed_at < REFRESH_SECONDS:
+            return
+        self._refreshed_at = now
+        lasting = [batch for batch in self._delivering.values() if batch.unmarked and not batch.is_stopping]
+        if lasting:
+            await self._claimer.refresh(lasting)
+
+    def _ring_for(self, due: Sequence[str]) -> None:
+        """This process goes on by itself; whoever else is free may help."""
+        now = time.monotonic()
+        if now - self._rung_at >= RING_SECONDS:
+            self._rung_at = now
+            for name in due:
+                self._ringer.ring(name, count=2)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         batch = self._delivering.pop(task)
+        if self._news_timer is None:
+            self._news_timer = asyncio.get_running_loop().call_later(NEWS_SECONDS, self._tell_news)
         if not task.cancelled() and (error := task.exception()) is not None:
             # its lease runs out and the sweep applies the unknown rule
             log.error("batch failed", batch_seq=batch.claimed.seq, run=batch.claimed.run, exc_info=error)
 
-    async def _wait(self, ends_at: float) -> None:
-        """Until a batch is done, planning has made work, or it is time to look again."""
-        waiting: set[asyncio.Task[None]] = set(self._delivering)
-        if self._planning is not None:
-            waiting.add(self._planning)
-        timeout = max(0.0, min(POLL_SECONDS, ends_at - time.monotonic()))
-        if waiting:
-            await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    def _tell_news(self) -> None:
+        self._news_timer = None
+        self._has_news.set()
+
+    def _forget_planning(self, task: asyncio.Task[None]) -> None:
+        self._planning = {is_bulk: other for is_bulk, other in self._planning.items() if other is not task}
+        self._has_news.set()
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, DATABASE_AWAY):
+            log.warning("planning waits for the database", error=type(error).__name__)
         else:
-            await asyncio.sleep(timeout)
+            log.error("planning failed", exc_info=error)
 
-    async def _finish(self) -> None:
-        """No further marks; what is in flight is awaited and recorded, the rest given back."""
-        for batch in self._delivering.values():
-            batch.is_stopping = True
-        pending = [*self._delivering, *([self._planning] if self._planning else [])]
-        if pending:
-            await asyncio.gather(*pending, return_exceptions=True)
-        await self._accounts.close_retired()
-
-    async def _ring_rest(self) -> None:
-        """Chain the next slice, here or on another worker, for what is still due."""
-        async with hot_statements(self._engine) as connection:
-            for due in await find_due_queues(connection, self._queues):
-                self._ringer.ring(due.queue, count=2)
-            if self._plans and await oldest_due_fan_out_seconds(connection) is not None:
-                self._ringer.ring(FAN_OUT_QUEUE)
+    async def _wait(self, seconds: float, *, is_idle: bool) -> None:
+        """Until there is news, or it is time to look again without any."""
+        if is_idle and not self._has_news.is_set():
+            self._is_idle.set()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._has_news.wait()
+        except TimeoutError:
+            pass  # nobody rang: look all the same
+        self._has_news.clear()

@@ -43,22 +43,19 @@ log = structlog.get_logger()
 
 
 class Planner:
-    """Plans due messages page by page: many small ones together and one page of a large one take turns, so that neither
-    waits for the other to run dry.
-    """
+    """Plans due messages: many small ones together, or a page of a large one."""
 
     def __init__(self, engine: AsyncEngine, settings: Settings) -> None:
         self._engine = engine
         self._page_size = settings.page_size
         self._batch_size = settings.batch_size
-        self._is_bulk_next = False  # somebody waits for a small message: it goes first
 
-    async def plan_due(self) -> set[str] | None:
+    async def plan_due(self, *, is_bulk: bool) -> set[str] | None:
         """One transaction's worth of planning: the queues that got work, to be rung. None: nothing was due."""
         due: list[DueFanOut] = []
         try:
             async with hot_transaction(self._engine) as connection:
-                due = await self._lock_due(connection)
+                due = await self._lock_due(connection, is_bulk=is_bulk)
                 return await self._plan(connection, due) if due else None
         except DATABASE_AWAY:
             raise
@@ -88,14 +85,10 @@ class Planner:
                         await postpone_fan_out(connection, fan_out.run, delay_seconds=RETRY_SECONDS)
         return rung
 
-    async def _lock_due(self, connection: HotConnection) -> list[DueFanOut]:
-        """Many small messages of one channel, or a large one; whoever had no turn last time is asked first."""
-        for is_bulk in (self._is_bulk_next, not self._is_bulk_next):
-            limit = 1 if is_bulk else MESSAGES_AT_ONCE
-            if due := await lock_due_fan_outs(connection, is_bulk=is_bulk, limit=limit):
-                self._is_bulk_next = not is_bulk
-                return [fan_out for fan_out in due if fan_out.channel == due[0].channel]
-        return []
+    async def _lock_due(self, connection: HotConnection, *, is_bulk: bool) -> list[DueFanOut]:
+        """Many small messages of one channel, or a large one."""
+        due = await lock_due_fan_outs(connection, is_bulk=is_bulk, limit=1 if is_bulk else MESSAGES_AT_ONCE)
+        return [fan_out for fan_out in due if fan_out.channel == due[0].channel]
 
     async def _plan(self, connection: HotConnection, due: Sequence[DueFanOut]) -> set[str]:
         """All of one channel."""

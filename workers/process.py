@@ -1,4 +1,7 @@
-"""One worker process: an event loop that runs for ever in a thread, and everything that lives on it."""
+"""One worker process: an event loop that runs for ever in a thread, and everything that lives on it.
+
+Celery's tasks only tell it that somebody rang. What is being delivered belongs to the loop, and ends with the process.
+"""
 
 import asyncio
 import gc
@@ -7,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
+import structlog
 import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -24,19 +28,27 @@ from shared.providers.http import HttpTransport
 from shared.providers.registry import make_adapter
 from shared.queue.rings import Ringer
 from shared.settings import Settings
+from shared.upkeep.context import UpkeepContext
+from shared.upkeep.stand_in import run_where_nobody_ticks
 from workers.accounts import Accounts
 from workers.attachments import Attachments
 from workers.claim import Claimer
 from workers.deliver import Deliverer
 from workers.drain import Drain
 from workers.fan_out import Planner
+from workers.loop_watch import LoopWatch
 from workers.rate import Rate
-from workers.recorder import Recorder
+from workers.recorder import DATABASE_AWAY, Recorder
 from workers.tokens import PostgresTokenStore
 from workers.window import Window
 
-LONGEST_CANCEL_SECONDS = 10.0
-"""Between soft and hard time limit: a cancelled slice still records what is in flight."""
+SPARE_SECONDS = 5.0
+"""What a stop may take beyond the longest provider call, before what is in flight is cancelled."""
+
+UPKEEP_SECONDS = 1.0
+"""How often a worker looks whether a scheduler ticks."""
+
+log = structlog.get_logger()
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:
@@ -59,6 +71,7 @@ class WorkerProcess:
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="worker-loop", daemon=True)
         self._ringer = Ringer(settings)
+        self._watch = LoopWatch(self._loop)
         self._is_open = False
 
     def start(self) -> None:
@@ -66,32 +79,21 @@ class WorkerProcess:
         self._ringer.start()
         self._thread.start()
         self._call(self._open()).result()
+        self._watch.start()
 
     def stop(self) -> None:
-        """Close connections and end the loop; nothing is in flight between slices."""
+        """Let what is in flight end, close the connections, and end the loop."""
         if self._is_open:
-            self._call(self._close()).result(timeout=10)
+            patience_seconds = self._settings.longest_call_seconds + SPARE_SECONDS
+            self._call(self._close(patience_seconds)).result(timeout=patience_seconds + 10)
+        self._watch.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
         self._ringer.stop()
 
-    def serve_slice(self) -> None:
-        """Run one drain slice from the task's thread; on a time limit the slice is cancelled and awaited."""
-        is_over = threading.Event()
-
-        async def serve() -> None:
-            try:
-                await self._drain.serve()
-            finally:
-                is_over.set()
-
-        future = self._call(serve())
-        try:
-            future.result()
-        except BaseException:
-            future.cancel()
-            is_over.wait(LONGEST_CANCEL_SECONDS)  # the future itself is cancelled at once, whatever the slice does
-            raise
+    def hear(self) -> None:
+        """Somebody rang. Returns when nothing more is due here, or soon: see `Drain.hear`."""
+        self._call(self._drain.hear()).result()
 
     def _call(self, coroutine: Any) -> "Future[Any]":
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
@@ -104,11 +106,11 @@ class WorkerProcess:
         self._token_store = PostgresTokenStore(self._engine, secret_box)
         clock, policy = DatabaseClock(), retry_policy(settings)
         window = Window(settings.window)
+        self._rate_turns = asyncio.Semaphore()
         self._receipt_addresses = ReceiptAddresses(read_secret_keys(settings), settings.public_url)
         self._accounts = Accounts(secret_box, window, self._make_adapter, self._make_rate)
-        self._recorder = Recorder(self._engine, window, clock, policy, lease_seconds=settings.lease_seconds)
+        self._recorder = Recorder(self._engine, clock, policy, lease_seconds=settings.lease_seconds)
         deliverer = Deliverer(
-            window=window,
             recorder=self._recorder,
             accounts=self._accounts,
             attachments=Attachments(self._engine, FileContents(self._engine, open_object_store(settings))),
@@ -120,18 +122,35 @@ class WorkerProcess:
             engine=self._engine,
             queues=self._queues,
             planner=Planner(self._engine, settings),
-            claimer=Claimer(self._engine, clock, lease_seconds=settings.lease_seconds),
+            claimer=Claimer(self._engine, clock, window, lease_seconds=settings.lease_seconds),
             deliverer=deliverer,
             accounts=self._accounts,
             window=window,
             ringer=self._ringer,
-            slice_seconds=settings.slice_seconds,
+            unrung_seconds=settings.unrung_seconds,
         )
+        self._upkeep = UpkeepContext(self._engine, settings, self._ringer)
         self._recorder.start()
+        self._running = [asyncio.create_task(self._drain.run()), asyncio.create_task(self._keep_up())]
         self._is_open = True
         gc.freeze()  # what is here by now stays: searching it for garbage would hold up what is in flight
 
-    async def _close(self) -> None:
+    async def _keep_up(self) -> None:
+        """Release and recover where no scheduler does."""
+        while True:
+            await asyncio.sleep(UPKEEP_SECONDS)
+            try:
+                await run_where_nobody_ticks(self._upkeep)
+            except DATABASE_AWAY:
+                continue  # the drain has said so
+            except Exception:
+                log.exception("upkeep failed")
+
+    async def _close(self, patience_seconds: float) -> None:
+        await self._drain.stop(patience_seconds=patience_seconds)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
         await self._recorder.stop()
         await self._accounts.aclose()
         await self._transport.aclose()
@@ -149,10 +168,8 @@ class WorkerProcess:
 
     def _make_rate(self, provider: LoadedProvider) -> Rate | None:
         per_second = self._settings.rates.get(provider.kind)
-        return Rate(self._engine, provider.seq, per_second) if per_second else None
+        return Rate(self._engine, provider.seq, per_second, turns=self._rate_turns) if per_second else None
 
     def _provider_timeout_seconds(self, kind: str) -> float:
         """The longest a call to this kind may take."""
-        if kind == "smtp":
-            return max(self._settings.provider_timeout_seconds, self._settings.smtp_final_timeout_seconds)
-        return self._settings.provider_timeout_seconds
+        return self._settings.longest_call_seconds if kind == "smtp" else self._settings.provider_timeout_seconds

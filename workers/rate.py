@@ -9,14 +9,18 @@ from shared.db.session import hot_statements
 
 SHORTEST_WAIT_SECONDS = 0.02
 LONGEST_WAIT_SECONDS = 0.5
-"""So that a batch notices in time that its slice ends."""
+"""So that a batch notices in time that its process stops, or that its account rests."""
 
 
 class Rate:
     """Tokens of one account in this process. What is left unused when the process dies is lost, which is safe."""
 
-    def __init__(self, engine: AsyncEngine, provider_seq: int, per_second: float) -> None:
+    def __init__(
+        self, engine: AsyncEngine, provider_seq: int, per_second: float, *, turns: asyncio.Semaphore | None = None
+    ) -> None:
+        """`turns`: how many accounts may ask the database at the same time; the others wait for theirs."""
         self._engine = engine
+        self._turns = turns or asyncio.Semaphore()
         self._provider_seq = provider_seq
         self._per_second = per_second
         self._tokens = 0
@@ -40,7 +44,7 @@ class Rate:
         self._tokens += count
 
     async def _lease(self) -> int:
-        async with hot_statements(self._engine) as connection:
+        async with self._turns, hot_statements(self._engine) as connection:
             if not self._is_open:
                 await open_bucket(connection, self._provider_seq)
                 self._is_open = True

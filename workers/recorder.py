@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import psycopg
 import sqlalchemy.exc
 import structlog
+from psycopg.errors import LockNotAvailable
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import metrics
@@ -18,12 +19,17 @@ from shared.domain.retry import RetryPolicy
 from shared.errors import StaleClaim
 from workers.batch import OpenBatch, Result
 from workers.settle import Settling
-from workers.window import Window
 
 COMMIT_INTERVAL_SECONDS = 0.02
 """Commits start no closer than this: at thousands of outcomes a second each then carries dozens, not one."""
 
 RECONNECT_SECONDS = 0.25
+
+LOCKED_SECONDS = 0.5
+"""Between two tries to write what somebody else's lock keeps back."""
+
+LATE_LOCK_TIMEOUT_MS = 200
+"""How long such a try waits for the lock, others that wait for theirs behind it."""
 
 DATABASE_AWAY = (
     psycopg.OperationalError,
@@ -55,28 +61,26 @@ class Recorder:
     happened, then by writing again. The token is the fence, so late is as good as early.
     """
 
-    def __init__(
-        self, engine: AsyncEngine, window: Window, clock: DatabaseClock, policy: RetryPolicy, *, lease_seconds: float
-    ) -> None:
+    def __init__(self, engine: AsyncEngine, clock: DatabaseClock, policy: RetryPolicy, *, lease_seconds: float) -> None:
         self._engine = engine
-        self._window = window
         self._clock = clock
         self._policy = policy
         self._lease_seconds = lease_seconds
         self._dirty: dict[OpenBatch, None] = {}  # an ordered set
         self._has_dirty = asyncio.Event()
         self._held: dict[int, OpenBatch] = {}  # batches under our lease; key: seq
-        # recording and renewing lock the same rows in different orders: one at a time, or they wait for each other
-        self._writing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
+        self._locked_runs: dict[int, list[OpenBatch]] = {}  # run -> its batches that have more to write after that
+        self._late: set[asyncio.Task[None]] = set()
+        self._late_turns = asyncio.Semaphore()  # one connection for all that waits for locks
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._renew())]
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        for task in (*self._tasks, *self._late):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._late, return_exceptions=True)
 
     def hold(self, batch: OpenBatch) -> None:
         """Keep the batch's lease renewed until it is closed, released or lost."""
@@ -125,9 +129,12 @@ class Recorder:
             dirty, self._dirty = list(self._dirty), {}
             self._has_dirty.clear()
             recording, taken = self._gather(dirty)
-            failed = await self._record(recording)
-            for part in taken:
-                self._acknowledge(part, failed.get(part.batch.claimed.seq))
+            try:
+                failed = await self._record(recording)
+            except LockNotAvailable:
+                self._write_apart(recording, taken)
+            else:
+                self._acknowledge(taken, failed, began)
             await asyncio.sleep(max(0.0, COMMIT_INTERVAL_SECONDS - (time.monotonic() - began)))
 
     def _gather(self, dirty: list[OpenBatch]) -> tuple[Recording, list[_Taken]]:
@@ -136,6 +143,9 @@ class Recorder:
         seqs: set[int] = set()
         now = self._clock.now()
         for batch in dirty:
+            if (waiting := self._locked_runs.get(batch.claimed.run)) is not None:
+                waiting.append(batch)
+                continue
             if batch.claimed.seq in seqs:
                 self._touch(batch)  # another claim of the same row: a recording knows a batch by its seq
                 continue
@@ -154,10 +164,15 @@ class Recorder:
                 taken.append(part)
         return recording, taken
 
-    async def _record(self, recording: Recording) -> dict[int, Exception]:
-        """Why batches were not recorded, by seq. One that cannot be takes none of the others along."""
+    async def _record(self, recording: Recording, lock_timeout_ms: int | None = None) -> dict[int, Exception]:
+        """Why batches were not recorded, by seq. One that cannot be takes none of the others along.
+
+        Raises LockNotAvailable, and then nothing was written.
+        """
         try:
-            recorded = await self._write(recording)
+            recorded = await self._write(recording, lock_timeout_ms)
+        except LockNotAvailable:
+            raise
         except Exception as error:
             # a bug, not an outage: the leases of what is not recorded bring its work back
             log.exception("recording failed", batches=len(recording.changes))
@@ -167,33 +182,80 @@ class Recorder:
             return {seq: StaleClaim() for seq in recorded.stale}
         failed: dict[int, Exception] = {}
         for part in recording.apart():
-            failed |= await self._record(part)
+            while True:
+                try:
+                    failed |= await self._record(part, lock_timeout_ms)
+                    break
+                except LockNotAvailable:  # earlier parts are written, so there is no way back
+                    await asyncio.sleep(LOCKED_SECONDS)
         return failed
 
-    async def _write(self, recording: Recording) -> Recorded:
+    async def _write(self, recording: Recording, lock_timeout_ms: int | None) -> Recorded:
         is_doubtful = False
         while True:
             try:
-                async with self._writing, hot_transaction(self._engine) as connection:
-                    if is_doubtful and await was_recorded(connection, recording):
+                async with hot_transaction(self._engine) as connection:
+                    if lock_timeout_ms is not None:
+                        await connection.execute(f"SET LOCAL lock_timeout = {lock_timeout_ms}")
+                    # what names no batch is safe to repeat
+                    if is_doubtful and recording.changes and await was_recorded(connection, recording):
                         return Recorded(set(), 0)
                     return await record(connection, recording, lease_seconds=self._lease_seconds)
+            except LockNotAvailable:
+                raise
             except DATABASE_AWAY as error:
                 is_doubtful = True
                 log.warning("recording waits for the database", error=type(error).__name__)
                 await asyncio.sleep(RECONNECT_SECONDS)
 
-    def _acknowledge(self, part: _Taken, error: Exception | None) -> None:
+    def _write_apart(self, recording: Recording, taken: list[_Taken]) -> None:
+        """Somebody holds a lock on a row of ours for long: the message whose it is waits for it, and no other.
+
+        Batches of one message are written together, as they share its progress; what is said of addresses and accounts
+        is written by itself.
+        """
+        log.warning("recording waits for a lock", batches=len(taken))
+        for part in recording.by_run():
+            runs = {change.run for change in part.changes}
+            self._locked_runs |= {run: [] for run in runs}
+            task = asyncio.create_task(self._write_late(part, [one for one in taken if one.batch.claimed.run in runs]))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+
+    async def _write_late(self, part: Recording, taken: list[_Taken]) -> None:
+        """Until it is written."""
+        while True:
+            async with self._late_turns:
+                began = time.monotonic()
+                try:
+                    failed = await self._record(part, LATE_LOCK_TIMEOUT_MS)
+                    break
+                except LockNotAvailable:
+                    pass  # nothing was written
+            await asyncio.sleep(LOCKED_SECONDS)
+        for run in {change.run for change in part.changes}:
+            for batch in self._locked_runs.pop(run):
+                self._touch(batch)
+        self._acknowledge(taken, failed, began)
+
+    def _acknowledge(self, taken: list[_Taken], failed: dict[int, Exception], began: float) -> None:
+        """Tell who waits. `began`: monotonic, before the commit that renewed the leases of what is kept."""
+        for part in taken:
+            error = failed.get(part.batch.claimed.seq)
+            if error is None:
+                self._keep(part, began)
+            else:
+                if isinstance(error, StaleClaim):
+                    metrics.STALE_WRITES.inc()
+                self._lose(part, error)
+
+    def _keep(self, part: _Taken, began: float) -> None:
         batch = part.batch
-        if error is not None:
-            if isinstance(error, StaleClaim):
-                metrics.STALE_WRITES.inc()
-            self._lose(part, error)
-            return
         batch.attempted_to = max(batch.attempted_to, part.mark_to)
         batch.recorded_total += part.results
+        batch.lease_deadline = max(batch.lease_deadline, began + self._lease_seconds)
         if part.results:
-            self._window.give_back(batch.queue, part.results)
+            batch.share.give_back(batch.queue.lane, part.results)
         if part.is_closing or part.is_release:
             self.let_go(batch)
         for waiter in part.waiters:
@@ -208,7 +270,7 @@ class Recorder:
         batch.is_stale = batch.is_stopping = True
         self.let_go(batch)
         if part.results:
-            self._window.give_back(batch.queue, part.results)
+            batch.share.give_back(batch.queue.lane, part.results)
         for waiter in part.waiters:
             if not waiter.done():
                 waiter.set_exception(error)
@@ -222,7 +284,7 @@ class Recorder:
                 continue
             began = time.monotonic()
             try:
-                async with self._writing, hot_transaction(self._engine) as connection:
+                async with hot_transaction(self._engine) as connection:
                     renewed = await renew_leases(
                         connection,
                         [(batch.claimed.seq, batch.claimed.token) for batch in held],
@@ -235,8 +297,8 @@ class Recorder:
                 log.exception("leases not renewed", batches=len(held))  # a bug, for which the next ones must not suffer
                 continue
             for batch in held:
-                if batch.claimed.seq in renewed:
+                if batch.claimed.seq in renewed.ours:
                     batch.lease_deadline = began + self._lease_seconds
-                elif self._held.get(batch.claimed.seq) is batch:
+                elif batch.claimed.seq not in renewed.locked and self._held.get(batch.claimed.seq) is batch:
                     batch.is_stale = batch.is_stopping = True
                     self.let_go(batch)

@@ -13,8 +13,8 @@ from shared.simulator.simulator import Ports
 
 LOOPBACK = "127.0.0.1"
 
-SPARE_SECONDS = 5.0
-"""What a stopping worker needs beyond its slice and the provider call it is in."""
+SPARE_SECONDS = 10.0
+"""What a stopping worker needs beyond the provider calls it is in and what it allows itself after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,13 @@ def scheduler_role(name: str = "scheduler") -> Role:
 def worker_role(name: str, settings: Settings, *arguments: str) -> Role:
     """`arguments` of `tidings worker`. One process each, so that N of them are N."""
     environment, is_ready = _observed()
-    longest_call_seconds = max(settings.provider_timeout_seconds, settings.smtp_final_timeout_seconds)
     return Role(
         name,
         "workers",
         ("--concurrency=1", *arguments),
         environment=environment,
         is_ready=is_ready,
-        grace_seconds=settings.slice_seconds + longest_call_seconds + SPARE_SECONDS,
+        grace_seconds=settings.longest_call_seconds + SPARE_SECONDS,
     )
 
 

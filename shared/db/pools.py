@@ -9,6 +9,6 @@ SCHEDULER_HOUSEKEEPING = 2
 
 CONNECTIONS_PER_PROCESS: Mapping[str, int] = {
     "api": 10,
-    "worker": 5,  # claim, plan, record, renew leases, and a token in the making
+    "worker": 7,  # claim, plan small and large messages, record, write late, files, and rates, tokens and upkeep
     "scheduler": SCHEDULER_URGENT + SCHEDULER_HOUSEKEEPING,
 }

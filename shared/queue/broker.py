@@ -22,12 +22,6 @@ by Celery's way, a time of the ringer's clock, a worker whose clock is that much
 QUEUE_NAMES: tuple[str, ...] = (FAN_OUT_QUEUE, *(queue.name for queue in DELIVERY_QUEUES))
 """Every queue, in the order in which a worker's free room is given."""
 
-SPARE_SECONDS = 10
-"""What a slice may take beyond its own time and its last provider call, before its task's soft limit cancels it."""
-
-KILL_AFTER_SECONDS = 15
-"""Between soft and hard time limit. Leases are renewed by the process, not the task, so a late task loses no claim."""
-
 _SOCKET_TIMEOUT_SECONDS = 5
 
 
@@ -48,8 +42,6 @@ def choose_queues(patterns: list[str]) -> tuple[str, ...]:
 def create_celery(settings: Settings, *, main: str) -> Celery:
     """A Celery application with our rules; no connection is made yet."""
     url = settings.require_broker_url()
-    longest_call_seconds = max(settings.provider_timeout_seconds, settings.smtp_final_timeout_seconds)
-    soft_limit_seconds = settings.slice_seconds + longest_call_seconds + SPARE_SECONDS
     celery = Celery(main, broker=url, set_as_current=False)
     celery.conf.update(
         task_serializer="json",
@@ -61,8 +53,6 @@ def create_celery(settings: Settings, *, main: str) -> Celery:
         task_create_missing_queues=False,
         # the default exchange: messages to a named one can vanish silently after FLUSHALL (R14)
         task_queues=[Queue(name, Exchange(""), routing_key=name, durable=True) for name in QUEUE_NAMES],
-        task_soft_time_limit=soft_limit_seconds,
-        task_time_limit=soft_limit_seconds + KILL_AFTER_SECONDS,
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=False,
         worker_send_task_events=False,

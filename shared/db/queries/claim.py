@@ -204,12 +204,32 @@ async def resolve_roles(connection: HotConnection, *, project_seq: int, target_i
     return dict(await cursor.fetchall())
 
 
-async def renew_leases(connection: HotConnection, held: Sequence[tuple[int, int]], *, lease_seconds: float) -> set[int]:
-    """Renew the leases of (seq, token) pairs; the seqs that are still ours. A missing one was lost to a newer token."""
-    cursor = await connection.execute(
-        "UPDATE batches SET lease_until = now() + %s * interval '1 second'"
-        " FROM unnest(%s::bigint[], %s::bigint[]) AS held (seq, token)"
-        " WHERE batches.seq = held.seq AND batches.token = held.token RETURNING batches.seq",
-        [lease_seconds, [seq for seq, _ in held], [token for _, token in held]],
-    )
-    return {seq for (seq,) in await cursor.fetchall()}
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """Of the batches that were asked for; one in neither set was lost to a newer token."""
+
+    ours: set[int]  # seqs, their leases renewed
+    locked: set[int]  # seqs whose row another transaction holds just now, as one that records it does
+
+
+# It waits for no lock, so it can neither be held up nor wait in a circle with who records.
+_RENEW = """
+WITH held AS (
+    SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS held (seq, token)
+), free AS (
+    SELECT seq FROM batches JOIN held USING (seq, token) FOR UPDATE OF batches SKIP LOCKED
+), renewed AS (
+    UPDATE batches SET lease_until = now() + %s * interval '1 second'
+    FROM free WHERE batches.seq = free.seq
+    RETURNING batches.seq
+)
+SELECT batches.seq, renewed.seq IS NOT NULL
+FROM batches JOIN held USING (seq, token) LEFT JOIN renewed ON renewed.seq = batches.seq
+"""
+
+
+async def renew_leases(connection: HotConnection, held: Sequence[tuple[int, int]], *, lease_seconds: float) -> Renewed:
+    """Renew the leases of (seq, token) pairs."""
+    cursor = await connection.execute(_RENEW, [[seq for seq, _ in held], [token for _, token in held], lease_seconds])
+    rows = await cursor.fetchall()
+    return Renewed({seq for seq, is_ours in rows if is_ours}, {seq for seq, is_ours in rows if not is_ours})

@@ -28,6 +28,15 @@ async def find_due_queues(connection: HotConnection, queues: Sequence[str]) -> l
         return await cursor.fetchall()
 
 
+async def find_due_fan_outs(connection: HotConnection) -> list[bool]:
+    """Whether messages wait to be planned: False for small ones, True for large ones. One probe of an index each."""
+    cursor = await connection.execute(
+        "SELECT is_bulk FROM (VALUES (false), (true)) AS lane (is_bulk)"
+        " WHERE EXISTS (SELECT FROM fan_outs WHERE fan_outs.is_bulk = lane.is_bulk AND due_at <= now())"
+    )
+    return [is_bulk for (is_bulk,) in await cursor.fetchall()]
+
+
 async def oldest_due_fan_out_seconds(connection: HotConnection) -> float | None:
     """Age of the oldest message waiting to be planned; None when there is none."""
     cursor = await connection.execute(

@@ -95,13 +95,26 @@ class Recording:
 
     def apart(self) -> "list[Recording]":
         """The same as one recording for each batch, and one for what is said of addresses and accounts."""
-        parts = [Recording(dead_targets=self.dead_targets, suppressions=self.suppressions, faults=self.faults)]
+        return self._in_parts([[change] for change in self.changes])
+
+    def by_run(self) -> "list[Recording]":
+        """The same as one recording for each message, and one for what is said of addresses and accounts."""
+        changes: defaultdict[int, list[BatchChange]] = defaultdict(list)
         for change in self.changes:
-            part = Recording(changes=[change])
-            part.ledger[change.seq] = self.ledger.get(change.seq, [])
-            part.attempts[change.seq] = self.attempts.get(change.seq, [])
-            part.following[change.seq] = self.following.get(change.seq, [])
-            part.resends[change.seq] = self.resends.get(change.seq, 0)
+            changes[change.run].append(change)
+        return self._in_parts(changes.values())
+
+    def _in_parts(self, groups: Iterable[list[BatchChange]]) -> "list[Recording]":
+        parts = []
+        if self.dead_targets or self.suppressions or self.faults:
+            parts.append(Recording(dead_targets=self.dead_targets, suppressions=self.suppressions, faults=self.faults))
+        for changes in groups:
+            part = Recording(changes=changes)
+            for change in changes:
+                part.ledger[change.seq] = self.ledger.get(change.seq, [])
+                part.attempts[change.seq] = self.attempts.get(change.seq, [])
+                part.following[change.seq] = self.following.get(change.seq, [])
+                part.resends[change.seq] = self.resends.get(change.seq, 0)
             parts.append(part)
         return parts
 

@@ -28,6 +28,12 @@ Rows = list[Any]
 _names = count(1)
 
 
+async def plan_next(planner: Planner) -> set[str] | None:
+    """A transaction's worth of small messages, else of a large one; None: nothing is due."""
+    planned = await planner.plan_due(is_bulk=False)
+    return await planner.plan_due(is_bulk=True) if planned is None else planned
+
+
 @dataclass(slots=True)
 class Bench:
     """Rows laid out by hand, queries run one at a time, and what the tables say afterwards."""
@@ -74,7 +80,7 @@ class Bench:
         """Plan all that is due; the queues that got work."""
         settings = self.settings.model_copy(update={"page_size": page_size, "batch_size": batch_size})
         planner, rung = Planner(self.engine, settings), set[str]()
-        while (queues := await planner.plan_due()) is not None:
+        while (queues := await plan_next(planner)) is not None:
             rung |= queues
         return rung
 

@@ -11,10 +11,11 @@ from shared.domain.clock import DatabaseClock
 from tests.factories import Factory
 from tests.integration.pipeline.conftest import LEASE_SECONDS, QUEUE, Bench
 from workers.claim import Claimer
+from workers.window import Window
 
 
 def _claimer(bench: Bench) -> Claimer:
-    return Claimer(bench.engine, DatabaseClock(), lease_seconds=LEASE_SECONDS)
+    return Claimer(bench.engine, DatabaseClock(), Window(100), lease_seconds=LEASE_SECONDS)
 
 
 async def _claimed_runs(claimer: Claimer, *, turns: int) -> list[int]:
@@ -122,5 +123,18 @@ async def test_a_lease_is_renewed_under_its_token_only(bench: Bench) -> None:
         held = [(ours.seq, ours.token), (lost.seq, lost.token - 1)]
         renewed = await renew_leases(connection, held, lease_seconds=LEASE_SECONDS)
 
-    assert renewed == {ours.seq}
+    assert (renewed.ours, renewed.locked) == ({ours.seq}, set())
     assert bench.ask("SELECT lease_until > now() FROM batches WHERE seq = %s", ours.seq) == [(True,)]
+
+
+async def test_a_lease_whose_row_is_locked_is_not_waited_for_and_not_lost(bench: Bench) -> None:
+    await bench.planned_campaign(2, batch_size=1)
+    locked, free = [await bench.claim_one() for _ in range(2)]
+
+    with bench.factory.connect() as connection, connection.transaction():
+        connection.execute("SELECT FROM batches WHERE seq = %s FOR UPDATE", [locked.seq])
+        async with hot_transaction(bench.engine) as renewing:
+            held = [(batch.seq, batch.token) for batch in (locked, free)]
+            renewed = await renew_leases(renewing, held, lease_seconds=LEASE_SECONDS)
+
+    assert (renewed.ours, renewed.locked) == ({free.seq}, {locked.seq})

@@ -160,9 +160,9 @@ async def test_a_slice_that_ends_gives_back_what_is_not_marked(bench: Bench, pro
 
 async def test_nothing_leaves_when_the_lease_cannot_outlast_a_call(bench: Bench, provider: Provider) -> None:
     await bench.planned_campaign(3)
-    async with working(bench, provider, policy=replace(POLICY, base_seconds=3_600.0)) as worker:
+    policy = replace(POLICY, base_seconds=3_600.0)
+    async with working(bench, provider, policy=policy, lease_seconds=PROVIDER_TIMEOUT_SECONDS / 2) as worker:
         (batch,) = await worker.claim()
-        batch.lease_deadline -= 60.0 - PROVIDER_TIMEOUT_SECONDS / 2
         await worker.deliverer.deliver(batch)
 
         assert worker.slots_out() == 0

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from shared.db.queries.finish import NO_PROVIDER, NO_RECIPIENTS
-from tests.integration.pipeline.conftest import Bench
+from tests.integration.pipeline.conftest import Bench, plan_next
 from workers.fan_out import MAX_CRASHES, Planner
 
 
@@ -97,10 +97,10 @@ async def test_pages_follow_each_other_in_order_and_end_with_the_token(bench: Be
     run = bench.campaign(10)
     planner = Planner(bench.engine, bench.settings.model_copy(update={"page_size": 4, "batch_size": 3}))
 
-    await planner.plan_due()
+    await plan_next(planner)
     assert bench.progress(run, "planned, batches_left, planned_at") == (4, 3, None)
-    await planner.plan_due()
-    await planner.plan_due()
+    await plan_next(planner)
+    await plan_next(planner)
 
     assert bench.progress(run, "planned, batches_left, planned_at IS NOT NULL") == (10, 5, True)
     assert [len(str(targets).split(",")) for (targets,) in bench.ask("SELECT targets FROM batches ORDER BY seq")] == [
@@ -110,7 +110,7 @@ async def test_pages_follow_each_other_in_order_and_end_with_the_token(bench: Be
         1,
         2,
     ]
-    assert await planner.plan_due() is None
+    assert await plan_next(planner) is None
 
 
 async def test_a_full_last_page_is_followed_by_an_empty_one(bench: Bench) -> None:
@@ -127,7 +127,7 @@ async def test_who_signs_up_after_the_start_is_not_included(bench: Bench) -> Non
     bench.factory.subscribe(topic)
     run = bench.factory.message("m", channel="push", topics=["news"])
     planner = Planner(bench.engine, bench.settings.model_copy(update={"page_size": 2}))
-    await planner.plan_due()
+    await plan_next(planner)
 
     bench.factory.audience(3, channel="push", prefix="late")
     bench.factory.subscribe(topic, prefix="late")
@@ -139,7 +139,7 @@ async def test_who_signs_up_after_the_start_is_not_included(bench: Bench) -> Non
 async def test_who_leaves_or_whose_topic_is_deleted_before_the_walk_comes_by_is_skipped(bench: Bench) -> None:
     run = bench.campaign(6)
     planner = Planner(bench.engine, bench.settings.model_copy(update={"page_size": 2}))
-    await planner.plan_due()
+    await plan_next(planner)
 
     bench.do("DELETE FROM subscribers WHERE target_seq IN (SELECT seq FROM targets ORDER BY seq OFFSET 4)")
     await bench.plan(page_size=2)
@@ -163,7 +163,7 @@ async def test_many_small_messages_are_planned_in_one_transaction(bench: Bench) 
         for n in range(1, 31)
     ]
 
-    rung = await Planner(bench.engine, bench.settings).plan_due()
+    rung = await plan_next(Planner(bench.engine, bench.settings))
 
     assert rung == {"push.fcm.transactional"}
     assert bench.ask("SELECT count(DISTINCT xmin::text), count(*) FROM batches") == [(1, 30)]
@@ -175,7 +175,7 @@ async def test_transactional_messages_are_planned_before_campaigns_that_came_ear
     bench.factory.audience(1, channel="push")
     run = bench.factory.message("m", channel="push", users=["person-1"], lane="transactional")
 
-    await Planner(bench.engine, bench.settings).plan_due()
+    await plan_next(Planner(bench.engine, bench.settings))
 
     assert _planned(bench, run) == ["person-1"]
     assert bench.ask("SELECT count(*) FROM fan_outs") == [(1,)]
@@ -186,7 +186,7 @@ async def test_a_message_that_is_being_planned_elsewhere_is_left_alone(bench: Be
     with bench.factory.connect() as connection, connection.transaction():
         connection.execute("SELECT FROM fan_outs FOR UPDATE")
 
-        assert await Planner(bench.engine, bench.settings).plan_due() is None
+        assert await plan_next(Planner(bench.engine, bench.settings)) is None
 
 
 async def test_one_broken_message_does_not_hold_up_its_neighbours_and_fails_after_three_tries(bench: Bench) -> None:
@@ -235,7 +235,7 @@ async def test_a_message_deleted_before_it_is_planned_reaches_nobody(bench: Benc
 
 async def test_a_message_deleted_between_two_pages_plans_no_further(bench: Bench) -> None:
     run = bench.campaign(4)
-    await Planner(bench.engine, bench.settings.model_copy(update={"page_size": 2})).plan_due()
+    await plan_next(Planner(bench.engine, bench.settings.model_copy(update={"page_size": 2})))
     bench.do("UPDATE messages SET deleted_at = now()")
 
     await bench.plan()
@@ -296,7 +296,7 @@ async def test_without_recipients_the_message_fails_whether_or_not_there_is_a_pr
 
 async def test_what_was_planned_before_the_last_provider_went_is_still_delivered(bench: Bench) -> None:
     run = bench.campaign(4)
-    await Planner(bench.engine, bench.settings.model_copy(update={"page_size": 2})).plan_due()
+    await plan_next(Planner(bench.engine, bench.settings.model_copy(update={"page_size": 2})))
     bench.do("UPDATE providers SET enabled = false")
 
     await bench.plan()
@@ -310,22 +310,21 @@ async def test_who_is_deleted_between_two_pages_cuts_nobody_behind_off(bench: Be
     run = bench.factory.message("m", channel="push", topics=["news"], targets=["person-5"])
     planner = Planner(bench.engine, bench.settings.model_copy(update={"page_size": 3}))
 
-    await planner.plan_due()
+    await plan_next(planner)
     bench.do("DELETE FROM targets WHERE id = 'person-5'")
-    while await planner.plan_due() is not None:
+    while await plan_next(planner) is not None:
         pass
 
     assert _planned(bench, run) == [f"person-{n}" for n in (1, 2, 3, 4, 6, 7, 8, 9)]
     assert bench.progress(run, "planned, planned_at IS NOT NULL") == (8, True)
 
 
-async def test_a_campaign_is_planned_on_although_single_messages_never_stop_coming(bench: Bench) -> None:
+async def test_a_large_message_is_planned_without_the_small_ones_that_wait(bench: Bench) -> None:
     campaign = bench.campaign(5)
     bench.factory.audience(1, channel="push")
-    planner = Planner(bench.engine, bench.settings.model_copy(update={"page_size": 2}))
+    single = bench.factory.message("m", channel="push", users=["person-1"], lane="transactional")
 
-    for number in range(6):
-        bench.factory.message(f"m{number}", channel="push", users=["person-1"], lane="transactional")
-        await planner.plan_due()
+    await Planner(bench.engine, bench.settings).plan_due(is_bulk=True)
 
     assert bench.progress(campaign, "planned, planned_at IS NOT NULL") == (5, True)
+    assert bench.progress(single, "planned") == (0,)

@@ -31,12 +31,13 @@ from shared.domain.status import DeliveryState
 from shared.ids import ProjectSeq
 from shared.settings import Settings
 from tests.factories import Factory
-from tests.integration.pipeline.conftest import LEASE_SECONDS, QUEUE, Bench
+from tests.integration.pipeline.conftest import LEASE_SECONDS, QUEUE, Bench, plan_next
 from tests.unit.workers.batches import POLICY
 from workers.batch import Ended, OpenBatch, Rebound, Result
 from workers.claim import Claimer
 from workers.fan_out import Planner
 from workers.settle import Settling
+from workers.window import Window
 
 RECIPIENTS = 12
 
@@ -74,7 +75,7 @@ class Deliveries(RuleBasedStateMachine):
         small = bench.settings.model_copy(update={"page_size": 5, "batch_size": 4})
         self.planner = Planner(bench.engine, small)
         self.clock = DatabaseClock()
-        self.claimers = [Claimer(bench.engine, self.clock, lease_seconds=LEASE_SECONDS) for _ in range(2)]
+        self.claimers = [Claimer(bench.engine, self.clock, Window(100), lease_seconds=LEASE_SECONDS) for _ in range(2)]
         self.held: list[Held] = []
         self.lost: list[Held] = []
         self.is_under_way = False  # something was sent: from now on it is worth disturbing
@@ -89,7 +90,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule()
     def plan(self) -> None:
-        self.runner.run(self.planner.plan_due())
+        self.runner.run(plan_next(self.planner))
 
     @rule(claimer=st.sampled_from((0, 1)))
     def claim(self, claimer: int) -> None:

@@ -1,27 +1,25 @@
-"""A worker process: its loop runs between tasks, and a task that is cut short leaves nothing running."""
+"""A worker process: it works by itself, and a ring only makes it look at once."""
 
-import asyncio
-import os
-import signal
-import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 import pytest
 from kombu.utils import functional
+from structlog.testing import capture_logs
 
 from deploy.embedded import choose_port
 from shared.queue.broker import QUEUE_NAMES, create_celery
 from shared.settings import Settings
 from tests.factories import Factory
 from tests.processes import wait_until
+from workers import loop_watch
 from workers.app import LONGEST_RECONNECT_SECONDS, Consumer
+from workers.drain import HEARD_SECONDS
 from workers.process import WorkerProcess
 
 
-class TimeIsUp(Exception):  # an event, as Celery's soft time limit raises one
-    """Raised by a signal in the task's thread."""
+class TimeIsUp(Exception):  # an event
+    """The test has seen enough."""
 
 
 class NoController:
@@ -38,34 +36,62 @@ def process(settings: Settings) -> Iterator[WorkerProcess]:
     process.stop()
 
 
-@contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        raise TimeIsUp
+def test_a_ring_without_work_is_over_at_once(process: WorkerProcess) -> None:
+    began = time.monotonic()
+    process.hear()
+    process.hear()
 
-    earlier = signal.signal(signal.SIGUSR1, end)
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGUSR1))
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        signal.signal(signal.SIGUSR1, earlier)
+    assert time.monotonic() - began < 2 * HEARD_SECONDS
 
 
-def test_a_slice_without_work_ends_at_once(process: WorkerProcess) -> None:
-    process.serve_slice()
-    process.serve_slice()
-
-
-def test_a_slice_that_takes_too_long_is_over_when_its_task_is(process: WorkerProcess, settings: Settings) -> None:
-    lasting = asyncio.all_tasks(process._loop)
+def test_a_ring_keeps_its_place_no_longer_than_a_moment_while_there_is_more_to_do(
+    process: WorkerProcess, settings: Settings
+) -> None:
     with Factory(settings).connect() as connection, connection.transaction():
         connection.execute("LOCK TABLE batches IN ACCESS EXCLUSIVE MODE")
-        with _time_limit(0.3), pytest.raises(TimeIsUp):
-            process.serve_slice()
+        process.hear()  # it returns although nobody could look
 
-        wait_until(lambda: asyncio.all_tasks(process._loop) == lasting, seconds=0.5)
+
+def test_work_that_nobody_rang_for_is_found(process: WorkerProcess, settings: Settings) -> None:
+    factory = Factory(settings)
+    factory.audience(1, channel="push")
+    run = factory.message("m", channel="push", users=["person-1"], lane="transactional")
+
+    def is_over() -> bool:
+        with factory.connect() as connection:
+            row = connection.execute("SELECT finished_at FROM message_progress WHERE run = %s", [run]).fetchone()
+        return row is not None and row[0] is not None  # failed, as there is no provider
+
+    wait_until(is_over, seconds=settings.unrung_seconds + 5)
+
+
+def test_without_a_scheduler_what_is_scheduled_is_released(process: WorkerProcess, settings: Settings) -> None:
+    factory = Factory(settings)
+    factory.audience(1, channel="push")
+    factory.message("m", channel="push", users=["person-1"], lane="transactional")
+    with factory.connect() as connection:
+        connection.execute("DELETE FROM fan_outs")
+        connection.execute("UPDATE messages SET status = 'scheduled', scheduled_at = now()")
+
+    def is_released() -> bool:
+        with factory.connect() as connection:
+            return connection.execute("SELECT 1 FROM messages WHERE status = 'scheduled'").fetchone() is None
+
+    wait_until(is_released, seconds=10)
+
+
+def test_a_loop_that_stands_still_says_where(process: WorkerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_watch, "STANDSTILL_SECONDS", 0.5)
+    with capture_logs() as logs:
+        process._loop.call_soon_threadsafe(_stand_still)
+        wait_until(lambda: any(entry["event"] == "the event loop stands still" for entry in logs), seconds=5)
+
+    (told,) = [entry for entry in logs if entry["event"] == "the event loop stands still"]
+    assert told["at"][-1].endswith("_stand_still")
+
+
+def _stand_still() -> None:
+    time.sleep(1.5)
 
 
 def test_a_broker_that_is_away_is_asked_for_every_few_seconds(

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import psycopg
+import pytest
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from structlog.testing import capture_logs
 
@@ -20,30 +21,64 @@ async def _finish(worker: Worker, batch: OpenBatch) -> None:
     """Everybody accepted: outcomes and closing with the next commit."""
     worker.recorder.hold(batch)
     batch.mark_to = len(batch.claimed.targets)
-    worker.window.charge(batch.queue, len(batch.claimed.targets))
+    batch.share.charge(batch.queue.lane, len(batch.claimed.targets))
     for target in batch.claimed.targets:
         worker.recorder.add(batch, (target, "", Accepted()))
     await worker.recorder.close(batch)
 
 
-async def test_renewing_leases_does_not_lock_itself_out_with_outcomes(bench: Bench) -> None:
-    await bench.planned_campaign(2, batch_size=1)
-    async with working(bench, Provider(), lease_seconds=3.0) as worker:
-        closing = (await worker.claim(turns=1))[0]
-        kept = (await worker.claim(turns=1))[0]
-        # a neighbour's lock makes the renewal of both and then the recording of both wait in line
+@pytest.mark.parametrize("table", ["message_progress", "batches"])
+async def test_a_message_whose_row_somebody_locks_waits_alone(bench: Bench, table: str) -> None:
+    locked_run, run = await bench.planned_campaign(2), await bench.planned_campaign(2)
+    async with working(bench, Provider()) as worker:
+        locked, free = await worker.claim(turns=2)
         with bench.factory.connect() as connection, connection.transaction():
-            connection.execute("SELECT FROM batches WHERE seq = %s FOR UPDATE", [closing.claimed.seq])
-            worker.recorder.hold(closing)
-            worker.recorder.hold(kept)
-            await bench.wait_for_a_blocked_statement()  # the renewal, after a third of the lease
-            recording = asyncio.gather(worker.recorder.mark(kept, 1), _finish(worker, closing))
-            await asyncio.sleep(0.1)
-        with capture_logs() as logs:
-            await recording
+            connection.execute(f"SELECT FROM {table} WHERE run = %s FOR UPDATE".encode(), [locked_run])
+            recording = asyncio.create_task(_finish(worker, locked))
+            await _finish(worker, free)
+            await bench.planned_campaign(1)
+            (another,) = await worker.claim()
+            await _finish(worker, another)
 
-    assert logs == []
-    assert bench.ask("SELECT seq, attempted_to FROM batches") == [(kept.claimed.seq, 1)]
+            assert not recording.done()
+            assert bench.states(run) == {"sent": 2}
+        await recording
+
+        assert worker.slots_out() == 0
+    assert bench.states(locked_run) == {"sent": 2}
+    assert bench.progress(locked_run, "sent, batches_left") == (2, 0)
+
+
+async def test_what_else_a_message_has_to_write_follows_when_the_lock_is_gone(bench: Bench) -> None:
+    await bench.planned_campaign(3)
+    async with working(bench, Provider()) as worker:
+        (batch,) = await worker.claim()
+        worker.recorder.hold(batch)
+        with bench.factory.connect() as connection, connection.transaction():
+            connection.execute("SELECT FROM batches FOR UPDATE")
+            first = asyncio.create_task(worker.recorder.mark(batch, 1))
+            await asyncio.sleep(2.5)  # longer than anybody waits for a lock
+            second = asyncio.create_task(worker.recorder.mark(batch, 2))
+            await asyncio.sleep(0.1)
+        await asyncio.gather(first, second)
+
+    assert bench.ask("SELECT attempted_to FROM batches") == [(2,)]
+
+
+async def test_renewing_leases_waits_for_no_lock(bench: Bench) -> None:
+    await bench.planned_campaign(2, batch_size=1)
+    async with working(bench, Provider(), lease_seconds=0.9) as worker:
+        locked, free = [(await worker.claim(turns=1))[0] for _ in range(2)]
+        with bench.factory.connect() as connection, connection.transaction():
+            connection.execute("SELECT FROM batches WHERE seq = %s FOR UPDATE", [locked.claimed.seq])
+            worker.recorder.hold(locked)
+            worker.recorder.hold(free)
+            before = free.lease_deadline
+            async with asyncio.timeout(5):
+                while free.lease_deadline == before:  # noqa: ASYNC110  # the recorder tells nobody
+                    await asyncio.sleep(0.01)
+
+        assert not locked.is_stale
 
 
 async def test_outcomes_survive_a_connection_that_is_lost_while_they_are_written(bench: Bench) -> None:
@@ -106,8 +141,9 @@ async def test_a_renewal_that_is_too_late_for_one_claim_of_a_batch_lets_go_of_no
         (given_back,) = await worker.claim()
         worker.recorder.hold(given_back)
         with bench.factory.connect() as connection, connection.transaction():
-            connection.execute("UPDATE batches SET token = token + 1")
+            connection.execute("LOCK TABLE batches IN ACCESS EXCLUSIVE MODE")
             await bench.wait_for_a_blocked_statement()  # the renewal of the first claim
+            connection.execute("UPDATE batches SET token = token + 1")
             claimed_again = replace(given_back, claimed=replace(given_back.claimed, token=given_back.claimed.token + 1))
             worker.recorder.hold(claimed_again)
         before = claimed_again.lease_deadline
@@ -123,7 +159,7 @@ async def test_what_comes_too_late_for_one_claim_of_a_batch_is_not_written_under
     async with working(bench, Provider()) as worker:
         (lost,) = await worker.claim()
         worker.recorder.hold(lost)
-        worker.window.charge(lost.queue, 1)
+        lost.share.charge(lost.queue.lane, 1)
         await worker.recorder.mark(lost, 1)
         bench.run_out(lost.claimed)
         await bench.recover()
@@ -158,7 +194,7 @@ async def test_an_outcome_that_nobody_understands_ends_its_batch_and_not_the_rec
     run = await bench.planned_campaign(2, batch_size=1)
     async with working(bench, Provider()) as worker:
         broken, whole = [(await worker.claim(turns=1))[0] for _ in range(2)]
-        worker.window.charge(broken.queue, 1)
+        broken.share.charge(broken.queue.lane, 1)
         worker.recorder.add(broken, (broken.claimed.targets[0], "", object()))  # type: ignore[arg-type]  # the bug
         await _finish(worker, whole)
 

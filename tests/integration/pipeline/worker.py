@@ -80,7 +80,7 @@ class Worker:
                     group.create_task(self.deliverer.deliver(batch))
 
     def slots_out(self) -> int:
-        return self.window._taken_in_all
+        return self.window.taken
 
     async def come_to_rest(self) -> None:
         """Until every slot is back: whoever lost a claim does not wait for the last results to be thrown away."""
@@ -101,7 +101,7 @@ async def working(
 ) -> AsyncIterator[Worker]:
     """`provider` answers for every account, unless `make` says otherwise."""
     clock, window = DatabaseClock(), Window(60)
-    recorder = Recorder(bench.engine, window, clock, policy, lease_seconds=lease_seconds)
+    recorder = Recorder(bench.engine, clock, policy, lease_seconds=lease_seconds)
     accounts = Accounts(
         open_secret_box(bench.settings),
         window,
@@ -109,7 +109,6 @@ async def working(
         lambda _provider: None,
     )
     deliverer = Deliverer(
-        window=window,
         recorder=recorder,
         accounts=accounts,
         attachments=Attachments(bench.engine, contents or FileContents(bench.engine, None)),
@@ -119,6 +118,7 @@ async def working(
     )
     recorder.start()
     try:
-        yield Worker(bench, window, recorder, Claimer(bench.engine, clock, lease_seconds=lease_seconds), deliverer)
+        claimer = Claimer(bench.engine, clock, window, lease_seconds=lease_seconds)
+        yield Worker(bench, window, recorder, claimer, deliverer)
     finally:
         await recorder.stop()

@@ -19,7 +19,6 @@ from shared.queue.rings import MAX_DEPTH, Ringer
 from shared.settings import Settings
 from tests.directories import new_directory
 from tests.processes import wait_until
-from workers.process import LONGEST_CANCEL_SECONDS
 
 QUEUE = "push.fcm.bulk"
 OTHER = "email.smtp.bulk"
@@ -109,15 +108,6 @@ def test_every_queue_there_is_can_be_rung(settings: Settings, broker: "redis.Red
             ringer.ring(name)
 
     assert {name: _depth(broker, name) for name in QUEUE_NAMES} == dict.fromkeys(QUEUE_NAMES, 1)
-
-
-@pytest.mark.parametrize("kind", ["provider", "smtp_final"])
-def test_no_slice_is_cut_short_within_the_longest_call(settings: Settings, kind: str) -> None:
-    patient = settings.model_copy(update={f"{kind}_timeout_seconds": 300.0, "lease_seconds": 700.0})
-    limits = create_celery(patient, main="test").conf
-
-    assert settings.slice_seconds + 300 < limits.task_soft_time_limit
-    assert limits.task_soft_time_limit + LONGEST_CANCEL_SECONDS < limits.task_time_limit
 
 
 def test_a_wiped_broker_is_rung_again(settings: Settings, broker: "redis.Redis") -> None:

@@ -13,6 +13,7 @@ from shared.domain.status import Channel, Lane
 from shared.providers.contract import Content
 from workers.batch import OpenBatch, Result
 from workers.settle import Settling
+from workers.window import Window
 
 NOW = datetime(2026, 7, 1, 12, 0, 0, 200_000, tzinfo=UTC)
 RUN = 7
@@ -88,6 +89,7 @@ def open_batch(
         suppressed={},
         roles={},
         unknown_rule=unknown_rule,
+        share=Window(100).share_of(PROVIDER),
         fallback=fallback,
         lease_deadline=0.0,
     )

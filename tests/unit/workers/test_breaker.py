@@ -8,14 +8,14 @@ from workers.breaker import LIMIT, TRIES, Breaker
 BAD = DeadAddress("BadDeviceToken", is_suspicious=True)
 
 
-def story(breaker: Breaker, answers: str, *, attempt: int = 1) -> list[Outcome]:
+def story(breaker: Breaker, answers: str, *, attempt: int = 1, is_vouched_for: bool = False) -> list[Outcome]:
     """`+` is an acceptance, `-` a bad address; what the bad ones are worth."""
     worth = []
     for answer in answers:
         if answer == "+":
             breaker.note_acceptance()
         else:
-            worth.append(breaker.judge(BAD, attempt=attempt))
+            worth.append(breaker.judge(BAD, attempt=attempt, is_vouched_for=is_vouched_for))
     return worth
 
 
@@ -32,6 +32,11 @@ def test_without_an_acceptance_no_address_is_believed() -> None:
 
 def test_a_doubted_address_is_refused_in_the_end_and_its_target_kept() -> None:
     assert story(Breaker(), "-", attempt=TRIES) == [Refused("BadDeviceToken")]
+
+
+def test_where_the_account_has_proved_itself_of_late_the_addresses_are_at_fault_and_no_target_ends() -> None:
+    assert story(Breaker(), "-" * 100, is_vouched_for=True) == [Retry("BadDeviceToken")] * 100
+    assert story(Breaker(), "-" * 100, attempt=TRIES, is_vouched_for=True) == [Refused("BadDeviceToken")] * 100
 
 
 def test_an_account_that_turns_wrong_costs_at_most_so_many_targets() -> None:

@@ -1,6 +1,7 @@
-"""The window: how many recipients may be in flight, and who gets the slots."""
+"""The window: how many recipients may be in flight, and whose they are."""
 
 import asyncio
+import time
 from collections import Counter
 
 import pytest
@@ -8,123 +9,191 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shared.domain.queues import DeliveryQueue
 from shared.domain.status import Lane
-from workers.window import Window
+from workers.window import ANSWERING_SECONDS, Share, Window
 
-FCM = DeliveryQueue("fcm", Lane.TRANSACTIONAL)
-FCM_BULK = DeliveryQueue("fcm", Lane.BULK)
-SMTP = DeliveryQueue("smtp", Lane.TRANSACTIONAL)
-SMTP_BULK = DeliveryQueue("smtp", Lane.BULK)
-QUEUES = (FCM, FCM_BULK, SMTP, SMTP_BULK)
+OURS, THEIRS, ANOTHER = 1, 2, 3
+SINGLE, BULK = Lane.TRANSACTIONAL, Lane.BULK
 
 
-async def _wait(window: Window, queue: DeliveryQueue, wanted: int) -> asyncio.Task[int]:
+def _answering(window: Window, provider_seq: int) -> Share:
+    """The share of an account that has just answered."""
+    share = window.share_of(provider_seq)
+    share.note_answer()
+    return share
+
+
+async def _wait(share: Share, lane: Lane, wanted: int) -> asyncio.Task[int]:
     """A taker that finds nothing and stands in line."""
-    task = asyncio.create_task(window.take(queue, wanted))
+    task = asyncio.create_task(share.take(lane, wanted))
+    await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not task.done()
     return task
 
 
-async def test_no_queue_takes_every_slot() -> None:
-    window = Window(12)
+async def test_no_account_takes_every_slot() -> None:
+    window = Window(24)
 
-    assert await window.take(SMTP, 100) == 8
-    assert await window.take(FCM, 100) == 4
-
-
-async def test_bulk_queues_together_leave_a_share_to_the_other_lanes() -> None:
-    window = Window(12)
-
-    assert await window.take(SMTP_BULK, 100) == 8
-    assert await window.take(FCM_BULK, 100) == 2
-    assert window.room(FCM_BULK) == 0
-    assert await window.take(FCM, 100) == 2
+    assert await _answering(window, OURS).take(SINGLE, 100) == 16
+    assert await _answering(window, THEIRS).take(SINGLE, 100) == 5
 
 
-async def test_a_provider_kind_gets_no_more_than_its_limit_in_each_lane() -> None:
+async def test_the_last_slots_are_for_accounts_that_hold_few() -> None:
+    window = Window(24)
+    await _answering(window, OURS).take(SINGLE, 100)
+    await _answering(window, THEIRS).take(SINGLE, 100)
+
+    assert window.share_of(OURS).room(SINGLE) <= 0
+    assert await _answering(window, ANOTHER).take(SINGLE, 100) == 3
+
+
+async def test_an_account_that_has_not_answered_yet_holds_no_more_than_a_beginner() -> None:
+    window = Window(640)
+    silent = window.share_of(OURS)
+
+    assert await silent.take(SINGLE, 1_000) == window.beginners_part == 10
+    waiting = await _wait(silent, SINGLE, 1_000)
+    silent.note_answer()
+
+    assert await waiting == 416
+
+
+async def test_an_account_that_fell_silent_gets_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = Window(640)
+    share = _answering(window, OURS)
+    assert await share.take(SINGLE, 300) == 300
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + ANSWERING_SECONDS)
+
+    assert share.room(SINGLE) < 0
+    assert window.share_of(THEIRS).room(SINGLE) == window.beginners_part
+
+
+async def test_any_number_of_silent_accounts_leaves_an_answering_one_most_of_the_window() -> None:
+    window = Window(4_000)
+    for silent in range(100, 110):
+        await window.share_of(silent).take(BULK, 1_000)
+
+    assert await _answering(window, OURS).take(BULK, 2_500) == 2_500
+
+
+async def test_bulk_sendings_together_leave_a_share_to_the_other_lanes() -> None:
+    window = Window(24)
+    ours, theirs = _answering(window, OURS), _answering(window, THEIRS)
+
+    assert await ours.take(BULK, 100) == 16
+    assert await theirs.take(BULK, 100) == 4
+    assert window.share_of(ANOTHER).room(BULK) == 0
+    assert await window.share_of(ANOTHER).take(SINGLE, 100) == 4
+
+
+async def test_a_campaign_that_fills_its_account_leaves_room_there_for_single_messages() -> None:
+    share = _answering(Window(1_000), OURS)
+    share.set_limit(100)
+
+    assert await share.take(BULK, 1_000) == 100
+    assert await share.take(SINGLE, 1_000) == 20
+
+
+async def test_limits_of_one_account_are_no_others() -> None:
     window = Window(100)
-    window.set_limit("smtp", 5)
+    ours, theirs = _answering(window, OURS), _answering(window, THEIRS)
+    ours.set_limit(5)
 
-    assert await window.take(SMTP, 100) == await window.take(SMTP_BULK, 100) == 5
-    assert window.most(FCM) > 5
-
-
-@pytest.mark.parametrize("queue", QUEUES)
-async def test_the_smallest_window_still_moves(queue: DeliveryQueue) -> None:
-    assert await Window(1).take(queue, 100) == 1
+    assert await ours.take(BULK, 100) == 5
+    assert theirs.most(BULK) > 5
 
 
-async def test_first_come_first_served() -> None:
-    window = Window(3)
-    assert await window.take(FCM, 2) == 2
-    assert await window.take(SMTP, 1) == 1
-    first, second = await _wait(window, SMTP, 1), await _wait(window, FCM, 1)
-
-    window.give_back(FCM, 1)
-    assert await first == 1
-    assert not second.done()
-
-    window.give_back(FCM, 1)
-    assert await second == 1
+@pytest.mark.parametrize("lane", [SINGLE, BULK])
+async def test_the_smallest_window_still_moves(lane: Lane) -> None:
+    assert await Window(1).share_of(OURS).take(lane, 100) == 1
 
 
-async def test_who_waits_for_a_full_queue_holds_up_nobody_else() -> None:
-    window = Window(12)
-    await window.take(SMTP, 8)
-    waiting = await _wait(window, SMTP, 1)
+async def test_accounts_that_wait_take_turns() -> None:
+    window = Window(4)
+    holder = _answering(window, ANOTHER)
+    holder.charge(SINGLE, 4)
+    ours, theirs = _answering(window, OURS), _answering(window, THEIRS)
+    takers = [await _wait(share, SINGLE, 1) for share in (ours, ours, theirs)]
 
-    assert await window.take(FCM, 2) == 2
+    holder.give_back(SINGLE, 2)
+    await asyncio.sleep(0.01)
 
-    window.give_back(SMTP, 1)
+    assert [task.done() for task in takers] == [True, False, True]
+    holder.give_back(SINGLE, 1)
+    assert await takers[1] == 1
+
+
+async def test_who_waits_for_a_full_account_holds_up_nobody_else() -> None:
+    window = Window(24)
+    ours = _answering(window, OURS)
+    await ours.take(SINGLE, 16)
+    waiting = await _wait(ours, SINGLE, 1)
+
+    assert await window.share_of(THEIRS).take(SINGLE, 2) == 2
+
+    ours.give_back(SINGLE, 1)
+    assert await waiting == 1
+
+
+async def test_a_lane_that_waits_holds_up_no_other_of_its_account() -> None:
+    share = _answering(Window(1_000), OURS)
+    share.set_limit(10)
+    await share.take(BULK, 10)
+    waiting = await _wait(share, BULK, 1)
+
+    assert await share.take(SINGLE, 1) == 1
+
+    share.give_back(BULK, 2)
     assert await waiting == 1
 
 
 async def test_a_wider_limit_lets_the_waiting_in() -> None:
-    window = Window(12)
-    window.set_limit("smtp", 1)
-    await window.take(SMTP, 1)
-    waiting = await _wait(window, SMTP, 3)
+    share = _answering(Window(100), OURS)
+    share.set_limit(1)
+    await share.take(BULK, 1)
+    waiting = await _wait(share, BULK, 3)
 
-    window.set_limit("smtp", 4)
+    share.set_limit(4)
 
     assert await waiting == 3
 
 
 async def test_a_narrower_limit_takes_effect_as_slots_come_back() -> None:
-    window = Window(12)
-    await window.take(SMTP, 4)
-    window.set_limit("smtp", 2)
-    waiting = await _wait(window, SMTP, 1)
+    share = _answering(Window(100), OURS)
+    await share.take(BULK, 4)
+    share.set_limit(2)
+    waiting = await _wait(share, BULK, 1)
 
-    window.give_back(SMTP, 2)
-    await asyncio.sleep(0)
+    share.give_back(BULK, 2)
+    await asyncio.sleep(0.01)
     assert not waiting.done()
 
-    window.give_back(SMTP, 1)
+    share.give_back(BULK, 1)
     assert await waiting == 1
 
 
 async def test_recipients_that_end_without_a_call_are_charged_beyond_the_capacity() -> None:
-    window = Window(3)
+    window = Window(4)
+    ours, theirs = window.share_of(OURS), window.share_of(THEIRS)
 
-    window.charge(FCM, 10)
-    waiting = await _wait(window, SMTP, 1)
-    window.give_back(FCM, 10)
+    ours.charge(SINGLE, 10)
+    waiting = await _wait(theirs, SINGLE, 1)
+    ours.give_back(SINGLE, 10)
 
     assert await waiting == 1
-    assert window.room(FCM) == 2
+    assert window.taken == 1
 
 
 async def test_a_taker_that_is_cancelled_while_it_waits_leaves_the_line() -> None:
-    window = Window(3)
-    await window.take(FCM, 2)
-    await window.take(SMTP, 1)
-    cancelled, next_in_line = await _wait(window, SMTP, 1), await _wait(window, SMTP, 1)
+    window = Window(4)
+    ours, theirs = window.share_of(OURS), window.share_of(THEIRS)
+    ours.charge(SINGLE, 4)
+    cancelled, next_in_line = await _wait(theirs, SINGLE, 1), await _wait(theirs, SINGLE, 1)
 
     cancelled.cancel()
-    window.give_back(SMTP, 1)  # before the cancelled one had its say
+    ours.give_back(SINGLE, 1)  # before the cancelled one had its say
 
     with pytest.raises(asyncio.CancelledError):
         await cancelled
@@ -132,42 +201,59 @@ async def test_a_taker_that_is_cancelled_while_it_waits_leaves_the_line() -> Non
 
 
 async def test_slots_granted_to_a_taker_that_is_cancelled_come_back() -> None:
-    window = Window(3)
-    await window.take(FCM, 2)
-    await window.take(SMTP, 1)
-    granted = await _wait(window, SMTP, 1)
+    window = Window(4)
+    ours, theirs = window.share_of(OURS), window.share_of(THEIRS)
+    ours.charge(SINGLE, 4)
+    granted = await _wait(theirs, SINGLE, 1)
 
-    window.give_back(SMTP, 1)
+    ours.give_back(SINGLE, 1)
+    await asyncio.sleep(0)
     granted.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await granted
-    assert window.room(SMTP) == 1
+    assert window.taken == 3
+
+
+async def test_the_share_of_an_account_is_forgotten_once_nothing_of_it_is_under_way() -> None:
+    window = Window(100)
+    share = window.share_of(OURS)
+    await share.take(SINGLE, 1)
+
+    window.forget(OURS)
+    assert window.share_of(OURS) is share
+
+    share.give_back(SINGLE, 1)
+    window.forget(OURS)
+    assert window.share_of(OURS) is not share
 
 
 class AnyUse(RuleBasedStateMachine):
-    """Takers, leavers and limits in any order: the capacity holds but for charges, and nothing leaks."""
+    """Takers, leavers and limits in any order: the capacity holds but for charges, nobody waits for ever, and nothing
+    leaks.
+    """
 
     @initialize(capacity=st.integers(1, 30))
     def open_window(self, capacity: int) -> None:
         self.runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self.window = Window(capacity)
-        self.takers: list[tuple[DeliveryQueue, asyncio.Task[int]]] = []
-        self.held: Counter[DeliveryQueue] = Counter()
+        self.takers: list[tuple[Share, Lane, asyncio.Task[int]]] = []
+        self.held: Counter[tuple[Share, Lane]] = Counter()
         self.charged = 0
 
-    @rule(queue=st.sampled_from(QUEUES), wanted=st.integers(1, 20))
-    def take(self, queue: DeliveryQueue, wanted: int) -> None:
+    @rule(account=st.integers(1, 3), lane=st.sampled_from([SINGLE, BULK]), wanted=st.integers(1, 20))
+    def take(self, account: int, lane: Lane, wanted: int) -> None:
         async def begin() -> asyncio.Task[int]:
-            return asyncio.ensure_future(self.window.take(queue, wanted))
+            return asyncio.ensure_future(share.take(lane, wanted))
 
-        self.takers.append((queue, self.runner.run(begin())))
+        share = self.window.share_of(account)
+        self.takers.append((share, lane, self.runner.run(begin())))
         self.settle()
 
     @precondition(lambda self: self.takers)
     @rule(data=st.data(), is_giving=st.booleans())
     def cancel(self, data: st.DataObject, *, is_giving: bool) -> None:
-        _, task = data.draw(st.sampled_from(self.takers))
+        _, _, task = data.draw(st.sampled_from(self.takers))
         task.cancel()
         if is_giving:
             self.give_back(data)
@@ -175,37 +261,49 @@ class AnyUse(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def give_back(self, data: st.DataObject) -> None:
-        held = [queue for queue, count in self.held.items() if count]
+        held = [key for key, count in self.held.items() if count]
         if not held:
             return
-        queue = data.draw(st.sampled_from(held))
-        count = data.draw(st.integers(1, self.held[queue]))
-        self.held[queue] -= count
+        share, lane = data.draw(st.sampled_from(held))
+        count = data.draw(st.integers(1, self.held[share, lane]))
+        self.held[share, lane] -= count
         self.charged = max(0, self.charged - count)
-        self.window.give_back(queue, count)
+        self.do(lambda: share.give_back(lane, count))
 
-    @rule(queue=st.sampled_from(QUEUES), count=st.integers(1, 20))
-    def charge(self, queue: DeliveryQueue, count: int) -> None:
-        self.window.charge(queue, count)
-        self.held[queue] += count
+    @rule(account=st.integers(1, 3), lane=st.sampled_from([SINGLE, BULK]), count=st.integers(1, 20))
+    def charge(self, account: int, lane: Lane, count: int) -> None:
+        share = self.window.share_of(account)
+        share.charge(lane, count)
+        self.held[share, lane] += count
         self.charged += count
 
-    @rule(kind=st.sampled_from(["smtp", "fcm"]), limit=st.integers(1, 20))
-    def limit(self, kind: str, limit: int) -> None:
-        self.window.set_limit(kind, limit)
+    @rule(account=st.integers(1, 3), limit=st.integers(1, 20))
+    def limit(self, account: int, limit: int) -> None:
+        self.do(lambda: self.window.share_of(account).set_limit(limit))
+
+    @rule(account=st.integers(1, 3))
+    def answer(self, account: int) -> None:
+        self.do(self.window.share_of(account).note_answer)
+
+    def do(self, change: object) -> None:
+        async def run() -> None:
+            assert callable(change)
+            change()
+
+        self.runner.run(run())
 
     def settle(self) -> None:
         """Let every task have its say, and note who got slots."""
-        self.runner.run(asyncio.sleep(0))
-        for queue, task in [pair for pair in self.takers if pair[1].done()]:
+        self.runner.run(asyncio.sleep(0.001))
+        for share, lane, task in [taker for taker in self.takers if taker[2].done()]:
             if not task.cancelled():
                 assert task.result() >= 1
-                self.held[queue] += task.result()
-        self.takers = [pair for pair in self.takers if not pair[1].done()]
+                self.held[share, lane] += task.result()
+        self.takers = [taker for taker in self.takers if not taker[2].done()]
 
     @invariant()
     def the_capacity_holds(self) -> None:
-        assert self.window._taken_in_all <= self.window.capacity + self.charged
+        assert self.window.taken <= self.window.capacity + self.charged
 
     def teardown(self) -> None:
         if not hasattr(self, "runner"):
@@ -213,12 +311,12 @@ class AnyUse(RuleBasedStateMachine):
         with self.runner:
             while self.takers or any(self.held.values()):
                 self.settle()
-                for queue, count in self.held.items():
-                    self.window.give_back(queue, count)
+                for (share, lane), count in self.held.items():
+                    self.do(lambda share=share, lane=lane, count=count: share.give_back(lane, count))
                 self.held.clear()
-            assert self.window._taken_in_all == self.window._taken_in_bulk == 0
-            assert not any(self.window._taken.values())
+            assert self.window.taken == self.window._taken_in_bulk == 0
+            assert not any(share.taken or share.waiters for share in self.window._shares.values())
 
 
 TestAnyUse = AnyUse.TestCase
-TestAnyUse.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestAnyUse.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
