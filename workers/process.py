@@ -103,7 +103,9 @@ class WorkerProcess:
         self._engine: AsyncEngine = create_engine(settings, role="worker", pool_size=CONNECTIONS_PER_PROCESS["worker"])
         secret_box = open_secret_box(settings)
         self._transport = HttpTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=settings.ca_file)
-        self._token_store = PostgresTokenStore(self._engine, secret_box)
+        self._token_store = PostgresTokenStore(
+            self._engine, secret_box, lease_seconds=settings.provider_timeout_seconds + SPARE_SECONDS
+        )
         clock, policy = DatabaseClock(), retry_policy(settings)
         window = Window(settings.window)
         self._rate_turns = asyncio.Semaphore()

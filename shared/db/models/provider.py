@@ -31,7 +31,10 @@ class Provider(Base):
 
 
 class ProviderToken(Base):
-    """An OAuth access token or a signed JWT, made once and used by all workers."""
+    """An OAuth access token or a signed JWT, made once and used by all workers.
+
+    A row whose purpose begins with "making" is the lease of the worker that makes one, and holds none.
+    """
 
     __tablename__ = "provider_tokens"
 
