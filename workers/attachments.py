@@ -1,8 +1,10 @@
 """Attachments of mails: read once for all messages of a process that name them, kept within a cap."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,6 +22,9 @@ KEPT_BYTES: Final = 64 * 1024 * 1024
 ROOM_BYTES: Final = 128 * 1024 * 1024
 """What batches that are being sent may hold together: a claim may bring hundreds of messages, each with its files."""
 
+ROOM_OF_ONE: Final = 4
+"""One account holds at most this part of the room: while its server is silent, others still find some."""
+
 
 class AttachmentsRefused(Exception):  # named for what happened
     """The message cannot be sent with the files it names; its text says which and why."""
@@ -31,6 +36,76 @@ class _Key(NamedTuple):
     project_seq: int
     signature: str
     size: int
+
+
+@dataclass(slots=True)
+class _Waiter:
+    provider_seq: int
+    size: int
+    granted: asyncio.Future[None]
+
+
+class _Room:
+    """Bytes that may be held, by account; who waits is served in order, passing over accounts that hold their part."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self._free = total_bytes
+        self._most_of_one = total_bytes // ROOM_OF_ONE
+        self._held: dict[int, int] = {}  # key: provider_seq
+        self._waiters: deque[_Waiter] = deque()
+
+    @asynccontextmanager
+    async def hold(self, provider_seq: int, size: int) -> AsyncIterator[None]:
+        if self._waiters or not self._fits(provider_seq, size):
+            waiter = _Waiter(provider_seq, size, asyncio.get_running_loop().create_future())
+            self._waiters.append(waiter)
+            self._grant()
+            try:
+                await waiter.granted
+            except asyncio.CancelledError:
+                if not waiter.granted.cancelled():
+                    self._give_back(provider_seq, size)
+                raise
+        else:
+            self._take(provider_seq, size)
+        try:
+            yield
+        finally:
+            self._give_back(provider_seq, size)
+
+    def _fits(self, provider_seq: int, size: int) -> bool:
+        return size <= self._free and self._is_within_part(provider_seq, size)
+
+    def _is_within_part(self, provider_seq: int, size: int) -> bool:
+        held = self._held.get(provider_seq, 0)
+        return not held or held + size <= self._most_of_one
+
+    def _take(self, provider_seq: int, size: int) -> None:
+        self._free -= size
+        self._held[provider_seq] = self._held.get(provider_seq, 0) + size
+
+    def _give_back(self, provider_seq: int, size: int) -> None:
+        self._free += size
+        self._held[provider_seq] -= size
+        if not self._held[provider_seq]:
+            del self._held[provider_seq]
+        self._grant()
+
+    def _grant(self) -> None:
+        """One that only waits for room in all is waited for: else small ones would pass it for ever."""
+        passed_over: deque[_Waiter] = deque()
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if waiter.granted.done():
+                continue
+            if self._fits(waiter.provider_seq, waiter.size):
+                self._take(waiter.provider_seq, waiter.size)
+                waiter.granted.set_result(None)
+                continue
+            passed_over.append(waiter)
+            if self._is_within_part(waiter.provider_seq, waiter.size):
+                break
+        self._waiters.extendleft(reversed(passed_over))
 
 
 class Attachments:
@@ -50,11 +125,12 @@ class Attachments:
         self._kept: dict[_Key, bytes] = {}  # least recently used first
         self._kept_bytes = 0
         self._reading: dict[_Key, asyncio.Task[bytes | None]] = {}
-        self._room_bytes = room_bytes
-        self._has_more_room = asyncio.Event()
+        self._room = _Room(room_bytes)
 
     @asynccontextmanager
-    async def held(self, project_seq: int, data: Mapping[str, Any]) -> AsyncIterator[tuple[ContentFile, ...]]:
+    async def held(
+        self, project_seq: int, provider_seq: int, data: Mapping[str, Any]
+    ) -> AsyncIterator[tuple[ContentFile, ...]]:
         """What a message names, once there is room for it. Raises AttachmentsRefused, and NotReachable where the
         storage does not answer.
         """
@@ -62,21 +138,8 @@ class Attachments:
         size = sum(file.size or 0 for file in named)
         if size > LIMIT_BYTES:
             raise AttachmentsRefused("the attachments are larger than 25 MB together")
-        await self._take_room(size)
-        try:
+        async with self._room.hold(provider_seq, size):
             yield tuple([await self._load(project_seq, file) for file in named])
-        finally:
-            self._give_room_back(size)
-
-    async def _take_room(self, size: int) -> None:
-        while size > self._room_bytes:
-            self._has_more_room.clear()
-            await self._has_more_room.wait()
-        self._room_bytes -= size
-
-    def _give_room_back(self, size: int) -> None:
-        self._room_bytes += size
-        self._has_more_room.set()
 
     async def _find(self, project_seq: int, data: Mapping[str, Any]) -> list[NamedFile]:
         pairs = [(named["bucketId"], named["fileId"]) for named in data.get("attachments") or ()]

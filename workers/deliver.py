@@ -98,7 +98,9 @@ class Deliverer:
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self._provider_timeout_seconds(batch.queue.kind)):
-                    held = self._attachments.held(batch.claimed.project_seq, batch.content.data)
+                    held = self._attachments.held(
+                        batch.claimed.project_seq, batch.claimed.provider_seq, batch.content.data
+                    )
                     files = await stack.enter_async_context(held)
             except AttachmentsRefused as error:
                 await self._end_all(batch, Ended(DeliveryState.FAILED, str(error)))

@@ -12,7 +12,6 @@ from typing import Any
 
 import structlog
 import uvloop
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.pools import CONNECTIONS_PER_PROCESS
 from shared.db.queries.claim import LoadedProvider
@@ -41,6 +40,9 @@ from workers.rate import Rate
 from workers.recorder import DATABASE_AWAY, Recorder
 from workers.tokens import PostgresTokenStore
 from workers.window import Window
+
+FILES = 1
+"""Of the process's database connections, those that read attachments."""
 
 SPARE_SECONDS = 5.0
 """What a stop may take beyond the longest provider call, before what is in flight is cancelled."""
@@ -100,7 +102,9 @@ class WorkerProcess:
 
     async def _open(self) -> None:
         settings = self._settings
-        self._engine: AsyncEngine = create_engine(settings, role="worker", pool_size=CONNECTIONS_PER_PROCESS["worker"])
+        self._engine = create_engine(settings, role="worker", pool_size=CONNECTIONS_PER_PROCESS["worker"] - FILES)
+        # reading attachments takes long and comes in crowds: it must not stand in line before claims and records
+        self._files_engine = create_engine(settings, role="worker", pool_size=FILES)
         secret_box = open_secret_box(settings)
         self._transport = HttpTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=settings.ca_file)
         self._token_store = PostgresTokenStore(
@@ -115,7 +119,7 @@ class WorkerProcess:
         deliverer = Deliverer(
             recorder=self._recorder,
             accounts=self._accounts,
-            attachments=Attachments(self._engine, FileContents(self._engine, open_object_store(settings))),
+            attachments=Attachments(self._files_engine, FileContents(self._files_engine, open_object_store(settings))),
             clock=clock,
             policy=policy,
             provider_timeout_seconds=self._provider_timeout_seconds,
@@ -156,6 +160,7 @@ class WorkerProcess:
         await self._recorder.stop()
         await self._accounts.aclose()
         await self._transport.aclose()
+        await self._files_engine.dispose()
         await self._engine.dispose()
 
     def _make_adapter(self, kind: str, account: Account, is_live: bool) -> Adapter:  # noqa: FBT001  # a callback

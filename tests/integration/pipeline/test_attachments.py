@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -56,7 +57,7 @@ class CountedContents(FileContents):
 
 
 async def load(bench: Bench, attachments: Attachments, data: dict[str, object]) -> tuple[ContentFile, ...]:
-    async with attachments.held(bench.factory.project_seq, data) as files:
+    async with attachments.held(bench.factory.project_seq, bench.provider_seq, data) as files:
         return files
 
 
@@ -122,7 +123,7 @@ async def test_files_of_another_project_are_none_of_ours(bench: Bench, contents:
     attachments = Attachments(bench.engine, contents)
     await load(bench, attachments, named("one"))
     with pytest.raises(AttachmentsRefused, match="docs:one is gone"):
-        async with attachments.held(bench.factory.project_seq + 1, named("one")):
+        async with attachments.held(bench.factory.project_seq + 1, bench.provider_seq, named("one")):
             pass
 
 
@@ -142,18 +143,36 @@ async def test_batches_under_way_hold_no_more_than_there_is_room_for(bench: Benc
     attachments = Attachments(bench.engine, contents, kept_bytes=0, room_bytes=20)
     project_seq = bench.factory.project_seq
 
-    async with attachments.held(project_seq, named("a")):
-        async with attachments.held(project_seq, named("b")):
+    async with attachments.held(project_seq, 11, named("a")):
+        async with attachments.held(project_seq, 12, named("b")):
             third = asyncio.create_task(load(bench, attachments, named("c")))
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.1), attachments.held(project_seq, named("c")):
+                async with asyncio.timeout(0.1), attachments.held(project_seq, 13, named("c")):
                     pass
             assert contents.reads == 2
         assert [file.content for file in await third] == [b"c" * 10]
     # whoever gave up or failed has left its room
     with pytest.raises(AttachmentsRefused):
         await load(bench, attachments, named("gone"))
-    async with asyncio.timeout(1), attachments.held(project_seq, named("a", "b")):
+    async with asyncio.timeout(1), attachments.held(project_seq, 1, named("a", "b")):
+        pass
+
+
+async def test_an_account_whose_server_is_silent_leaves_room_to_others(bench: Bench, contents: CountedContents) -> None:
+    for name in "abc":
+        store(bench, name, name.encode() * 10)
+    attachments = Attachments(bench.engine, contents, kept_bytes=0, room_bytes=40)
+    project_seq, silent, other = bench.factory.project_seq, 1, 2
+
+    async with attachments.held(project_seq, silent, named("a")):
+        waiting = asyncio.create_task(_hold(attachments.held(project_seq, silent, named("b"))))
+        async with asyncio.timeout(1), attachments.held(project_seq, other, named("c")):
+            assert not waiting.done()
+    await waiting
+
+
+async def _hold(held: AbstractAsyncContextManager[object]) -> None:
+    async with held:
         pass
 
 

@@ -45,6 +45,8 @@ class Provider:
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     is_called: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[str] = field(default_factory=list)  # addresses, in the order they were handed over
+    waits_for: Callable[[SendRequest], asyncio.Event | None] = lambda _request: None  # before the answer to one request
+    pause_seconds: float = 0.0  # before each call's answers
 
     @property
     def in_flight_limit(self) -> int:
@@ -54,8 +56,14 @@ class Provider:
         self.asked += [request.identifier for request in requests]
         self.is_called.set()
         await self.may_answer.wait()
+        await asyncio.sleep(self.pause_seconds)
+        held = {index: event for index, request in enumerate(requests) if (event := self.waits_for(request))}
         for index, request in enumerate(requests):
-            yield index, self.answer(request)
+            if index not in held:
+                yield index, self.answer(request)
+        for index, event in held.items():
+            await event.wait()
+            yield index, self.answer(requests[index])
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -66,6 +74,7 @@ class Worker:
     bench: Bench
     window: Window
     recorder: Recorder
+    accounts: Accounts
     claimer: Claimer
     deliverer: Deliverer
 
@@ -119,6 +128,6 @@ async def working(
     recorder.start()
     try:
         claimer = Claimer(bench.engine, clock, window, lease_seconds=lease_seconds)
-        yield Worker(bench, window, recorder, claimer, deliverer)
+        yield Worker(bench, window, recorder, accounts, claimer, deliverer)
     finally:
         await recorder.stop()
