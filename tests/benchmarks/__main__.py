@@ -12,7 +12,7 @@ from rich.console import Console
 
 from shared.cli.stop_signals import StopRequested, StopSignals
 from shared.errors import TidingsError
-from tests.benchmarks import accepting, end_to_end, listing, questions, worker_memory
+from tests.benchmarks import accepting, end_to_end, listing, questions, refusals, worker_memory
 from tests.benchmarks.figures import NotMeasured, Section, WrongResult
 from tests.benchmarks.installation import Installation, install
 from tests.benchmarks.options import FULL, QUICK, Options
@@ -36,6 +36,7 @@ def benchmarks(servers: Servers, options: Options) -> Benchmarks:
     return {
         "delivering": lambda: end_to_end.measure(servers, options),
         "providers": lambda: providers.measure(servers, options),
+        "refusals": lambda: refusals.measure(servers, options),
         "accepting": lambda: accepting.measure(servers, options),
         "listing": lambda: listing.measure(servers, options),
         "memory": lambda: worker_memory.measure(servers, options, large_installation()),
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure Tidings beside two peers.")
-    names = ("delivering", "providers", "accepting", "listing", "memory", "questions")
+    names = ("delivering", "providers", "refusals", "accepting", "listing", "memory", "questions")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything runs, measures nothing")
     parser.add_argument("--only", action="append", choices=names, help="this benchmark only; may be repeated")
     parser.add_argument("--runs", type=int, help="runs per figure")

@@ -12,6 +12,7 @@ class Sizes:
     largest_total: int
     provider_runs: int  # per figure of a provider or a client library
     provider_seconds: float  # at most, of each run
+    refused_total: int  # recipients of a campaign some of which are refused once
     load_seconds: float  # of one run of the load generator
     small_audience: int  # the two audiences whose memory is compared
     large_audience: int
@@ -26,6 +27,7 @@ FULL = Sizes(
     largest_total=200_000,
     provider_runs=3,
     provider_seconds=1.5,
+    refused_total=40_000,
     load_seconds=5.0,
     small_audience=20_000,
     large_audience=1_000_000,
@@ -40,6 +42,7 @@ QUICK = Sizes(
     largest_total=10_000,
     provider_runs=1,
     provider_seconds=0.1,
+    refused_total=1_000,
     load_seconds=1.0,
     small_audience=1_000,
     large_audience=20_000,
