@@ -5,13 +5,13 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import metrics
 from shared.db.queries.claim import (
-    Claim,
     ClaimedBatch,
     LoadedMessage,
     LoadedProvider,
@@ -61,11 +61,18 @@ class Claimer:
         self._worker = f"{socket.gethostname()}/{os.getpid()}"
         self._turns: dict[str, Turn] = {}
 
-    async def claim(self, queue: str, *, turns: int) -> list[OpenBatch]:
-        """At most one batch of each of `turns` messages, committed as ours before they are loaded."""
+    async def claim(
+        self, queue: str, *, turns: int, room: int, excluded_providers: Sequence[int] = ()
+    ) -> list[OpenBatch]:
+        """Batches of at most `turns` messages, for `room` recipients, committed as ours before they are loaded.
+
+        A single batch may be larger than the room. `excluded_providers`: accounts that can send nothing now.
+        """
         began = time.monotonic()
         async with hot_statements(self._engine) as connection:
-            claimed = await self._claim(connection, queue, turns)
+            claimed = await self._claim(
+                connection, queue, turns=turns, room=room, excluded_providers=excluded_providers
+            )
         metrics.CLAIM_SECONDS.labels("some" if claimed else "none").observe(time.monotonic() - began)
         if not claimed:
             return []
@@ -92,26 +99,29 @@ class Claimer:
                 _replace(batch.targets, seq, loaded.targets.get(seq))
                 _replace(batch.suppressed, seq, loaded.suppressed.get(seq))
 
-    async def _claim(self, connection: HotConnection, queue: str, turns: int) -> list[ClaimedBatch]:
-        """Go on with the round; where it ends before every turn is used, start the next."""
-        after = self._turns.get(queue, Turn())
-        claim = await self._claim_after(connection, queue, after, turns)
-        claimed = claim.batches
-        if claim.next == Turn() != after and len(claimed) < turns:
-            claim = await self._claim_after(connection, queue, Turn(), turns - len(claimed))
-            claimed += claim.batches
-        self._turns[queue] = claim.next
-        return claimed
-
-    async def _claim_after(self, connection: HotConnection, queue: str, after: Turn, turns: int) -> Claim:
-        return await claim_batches(
+    async def _claim(
+        self, connection: HotConnection, queue: str, *, turns: int, room: int, excluded_providers: Sequence[int]
+    ) -> list[ClaimedBatch]:
+        """Go on with the round; where it ends before turns and room are used, start the next."""
+        claim_after = partial(
+            claim_batches,
             connection,
             queue=queue,
-            after=after,
-            turns=turns,
             lease_seconds=self._lease_seconds,
             worker=self._worker,
+            excluded_providers=excluded_providers,
         )
+        after = self._turns.get(queue, Turn())
+        claim = await claim_after(after=after, turns=turns, room=room)
+        claimed = claim.batches
+        if claim.next == Turn() != after:
+            turns -= len({(batch.message_seq, batch.provider_seq) for batch in claimed})
+            room -= sum(batch.unmarked for batch in claimed)
+            if turns > 0 and room > 0:
+                claim = await claim_after(after=Turn(), turns=turns, room=room)
+                claimed += claim.batches
+        self._turns[queue] = claim.next
+        return claimed
 
     async def _load(
         self, connection: HotConnection, claimed: Sequence[ClaimedBatch], unsent: Mapping[int, Sequence[int]]

@@ -206,7 +206,7 @@ class Drain:
                 continue
             appetite = self._appetites[name]
             turns = appetite.for_room(room)
-            batches = await self._claimer.claim(name, turns=turns)
+            batches = await self._claimer.claim(name, turns=turns, room=room)
             appetite.learn(turns, batches)
             for batch in batches:
                 batch.is_stopping = self._is_stopping

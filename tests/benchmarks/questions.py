@@ -93,7 +93,7 @@ async def _claim(engine: AsyncEngine) -> float:
     started = time.perf_counter()
     async with hot_transaction(engine) as connection:
         claim = await claim_batches(
-            connection, queue=QUEUE, after=Turn(), turns=1, lease_seconds=LEASE_SECONDS, worker="bench"
+            connection, queue=QUEUE, after=Turn(), turns=1, room=1, lease_seconds=LEASE_SECONDS, worker="bench"
         )
     milliseconds = (time.perf_counter() - started) * 1000
     if len(claim.batches) != 1:

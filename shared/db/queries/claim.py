@@ -9,68 +9,112 @@ from psycopg.rows import class_row
 
 from shared.db.session import HotConnection
 
-# Turns: a loose index scan steps over (project, message) within the queue, starting after the last one visited and
-# coming round again, and takes one batch of each message that has one due. So ten thousand ready batches of one
+_RECIPIENTS = "greatest(cardinality(targets) - attempted_to, 1)"
+_IS_READY = "due_at <= now() AND provider_seq <> ALL(%(excluded)s::bigint[])"
+_RECIPIENTS_IF_READY = f"CASE WHEN {_IS_READY} THEN {_RECIPIENTS} ELSE 0 END"
+
+# Turns: a loose index scan steps over (project, message, account) within the queue, starting after the one visited
+# last and coming round again, and takes the oldest batch of each that has one due. So ten thousand ready batches of one
 # campaign cost as much as one, and a second campaign or project waits one turn at most. Each step is one index probe
-# on batches_claimable_idx, which holds nothing that is paused or claimed; it lands on the message's oldest batch, so
-# the same probe tells whether its time has come. Messages that only wait for a retry are passed over, at most
-# MOST_STEPS of them in one claim: the next one goes on behind them. SKIP LOCKED picks another batch where a neighbour
-# is claiming too.
-_CLAIM = """
+# on batches_turns_idx, which holds nothing that is paused or claimed; it lands on the oldest batch, so the same probe
+# tells whether its time has come, and whether its account may be used. What only waits is passed over, at most
+# MOST_STEPS of it in one claim: the next one goes on behind it. The walk ends where what it found fills the room.
+#
+# Shares: what room a whole round leaves goes to everybody's second batches, then to their third ones, and so on, oldest
+# first. How many of each are looked at, and locked, is told by the size of its oldest: many where that is small, one
+# where it is large.
+#
+# SKIP LOCKED picks other batches where a neighbour is claiming, or a recorder is adding to one.
+_CLAIM = f"""
 WITH RECURSIVE walked AS (
     (
-        SELECT project_seq, message_seq, due_at <= now() AS is_due, 1 AS step, (due_at <= now())::int AS turn
-        FROM batches
-        WHERE state = 'due' AND queue = %(queue)s
-            AND (project_seq, message_seq) > (%(after_project)s, %(after_message)s)
-        ORDER BY project_seq, message_seq, due_at
-        LIMIT 1
+        SELECT project_seq, message_seq, provider_seq, recipients, 1 AS step, sign(recipients)::int AS turn,
+            recipients AS found
+        FROM (
+            SELECT project_seq, message_seq, provider_seq, {_RECIPIENTS_IF_READY} AS recipients
+            FROM batches
+            WHERE state = 'due' AND queue = %(queue)s
+                AND (project_seq, message_seq, provider_seq)
+                    > (%(after_project)s, %(after_message)s, %(after_provider)s)
+            ORDER BY project_seq, message_seq, provider_seq, due_at
+            LIMIT 1
+        ) AS first
     )
     UNION ALL
-    SELECT next.project_seq, next.message_seq, next.is_due, walked.step + 1, walked.turn + next.is_due::int
+    SELECT next.project_seq, next.message_seq, next.provider_seq, next.recipients, walked.step + 1,
+        walked.turn + sign(next.recipients)::int, walked.found + next.recipients
     FROM walked
     CROSS JOIN LATERAL (
-        SELECT project_seq, message_seq, due_at <= now() AS is_due
+        SELECT project_seq, message_seq, provider_seq, {_RECIPIENTS_IF_READY} AS recipients
         FROM batches
         WHERE state = 'due' AND queue = %(queue)s
-            AND (project_seq, message_seq) > (walked.project_seq, walked.message_seq)
-        ORDER BY project_seq, message_seq, due_at
+            AND (project_seq, message_seq, provider_seq)
+                > (walked.project_seq, walked.message_seq, walked.provider_seq)
+        ORDER BY project_seq, message_seq, provider_seq, due_at
         LIMIT 1
     ) AS next
-    WHERE walked.turn < %(turns)s AND walked.step < %(steps)s
+    WHERE walked.turn < %(turns)s AND walked.step < %(steps)s AND walked.found < %(room)s
 ), picked AS (
-    SELECT pick.seq
+    SELECT walked.project_seq, walked.message_seq, walked.provider_seq, pick.*
     FROM walked
+    CROSS JOIN (
+        SELECT max(turn) AS turns,
+            %(from_start)s AND max(turn) < %(turns)s AND max(step) < %(steps)s AND max(found) < %(room)s AS is_round
+        FROM walked
+    ) AS used
     CROSS JOIN LATERAL (
-        SELECT seq
+        SELECT seq, due_at, {_RECIPIENTS} AS recipients
         FROM batches
-        WHERE state = 'due' AND queue = %(queue)s AND due_at <= now()
-            AND project_seq = walked.project_seq AND message_seq = walked.message_seq
+        WHERE state = 'due' AND queue = %(queue)s AND due_at <= now() AND project_seq = walked.project_seq
+            AND message_seq = walked.message_seq AND provider_seq = walked.provider_seq
         ORDER BY due_at, seq
-        LIMIT 1
+        LIMIT CASE WHEN used.is_round
+            THEN greatest(1, least(%(most)s / used.turns, %(room)s / used.turns / walked.recipients)) ELSE 1
+        END
         FOR UPDATE SKIP LOCKED
     ) AS pick
-    WHERE walked.is_due
+    WHERE walked.recipients > 0
+), placed AS (
+    SELECT *, row_number() OVER (
+        PARTITION BY project_seq, message_seq, provider_seq ORDER BY due_at, seq
+    ) AS place
+    FROM picked
+), ranked AS (
+    SELECT *, row_number() OVER served AS number, sum(recipients) OVER served AS filled
+    FROM placed
+    WINDOW served AS (ORDER BY place, project_seq, message_seq, provider_seq)
 ), claimed AS (
     UPDATE batches
     SET state = 'claimed', token = nextval('fence_tokens'), claimed_by = %(worker)s,
         lease_until = now() + %(lease)s * interval '1 second'
-    FROM picked
-    WHERE batches.seq = picked.seq
-    RETURNING batches.seq, run, project_seq, message_seq, queue, provider_seq, targets, attempt, resends,
-        attempted_to, recorded_total, token, waiting_since, now() AS claimed_at
+    FROM ranked
+    WHERE batches.seq = ranked.seq AND (ranked.filled <= %(room)s OR ranked.number = 1)
+    RETURNING number, batches.seq, run, batches.project_seq, batches.message_seq, queue, batches.provider_seq,
+        targets, attempt, resends, crashes, attempted_to, recorded_total, token, waiting_since, now() AS claimed_at
 )
 SELECT last.*, claimed.*
 FROM (
-    SELECT project_seq, message_seq, turn >= %(turns)s OR step >= %(steps)s
-    FROM walked ORDER BY step DESC LIMIT 1
-) AS last (last_project, last_message, is_stopped)
+    -- the last one visited before the first that nothing was taken of, for want of room
+    SELECT project_seq, message_seq, provider_seq,
+        turn >= %(turns)s OR step >= %(steps)s OR found >= %(room)s OR step < (SELECT max(step) FROM walked)
+    FROM walked
+    WHERE NOT EXISTS (
+        SELECT FROM ranked
+        WHERE place = 1 AND filled > %(room)s AND number > 1
+            AND (ranked.project_seq, ranked.message_seq, ranked.provider_seq)
+                <= (walked.project_seq, walked.message_seq, walked.provider_seq)
+    )
+    ORDER BY step DESC LIMIT 1
+) AS last (last_project, last_message, last_provider, is_stopped)
 LEFT JOIN claimed ON true
-ORDER BY claimed.project_seq, claimed.message_seq
-"""
+ORDER BY claimed.number
+"""  # noqa: S608  # of constants
 
 MOST_STEPS = 1_000
 """Messages that one claim may look at: some milliseconds."""
+
+MOST_BATCHES = 256
+"""Batches that one claim takes beyond one of each message it serves: some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,41 +130,68 @@ class ClaimedBatch:
     targets: list[int]
     attempt: int
     resends: int
+    crashes: int  # leases that ran out in a row while these recipients were in flight
     attempted_to: int
     recorded_total: int
     token: int
     waiting_since: datetime | None
     claimed_at: datetime
 
+    @property
+    def unmarked(self) -> int:
+        """Recipients to be sent."""
+        return len(self.targets) - self.attempted_to
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Where a claim of a queue starts: after the message visited last. Turn(): at the start of the round."""
+    """Where a claim of a queue starts: after the message, at one account, that was visited last. Turn(): at the start
+    of the round.
+    """
 
     project_seq: int = 0
     message_seq: int = 0
+    provider_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one claim took, in the order of (project_seq, message_seq)."""
+    """What one claim took, in the order to be sent: the oldest of each message, then what else there is room for."""
 
     batches: list[ClaimedBatch]
     next: Turn  # where the following claim goes on; Turn(): this one came to the end of the round
 
 
 async def claim_batches(
-    connection: HotConnection, *, queue: str, after: Turn, turns: int, lease_seconds: float, worker: str
+    connection: HotConnection,
+    *,
+    queue: str,
+    after: Turn,
+    turns: int,
+    room: int,
+    lease_seconds: float,
+    worker: str,
+    excluded_providers: Sequence[int] = (),
 ) -> Claim:
-    """Take one due batch of each of the next `turns` messages that have one. Committed at once by the caller."""
+    """Take the oldest due batch of each of the next `turns` messages that have one; more of them while they fit, where
+    the walk went once round all messages.
+
+    `room`: recipients that can be sent now; a single batch is taken though it is larger. `excluded_providers`: accounts
+    whose batches stay where they are. Committed at once by the caller.
+    """
     cursor = await connection.execute(
         _CLAIM,
         {
             "queue": queue,
             "after_project": after.project_seq,
             "after_message": after.message_seq,
+            "after_provider": after.provider_seq,
+            "from_start": after == Turn(),
             "turns": turns,
+            "room": room,
             "steps": MOST_STEPS,
+            "most": MOST_BATCHES,
+            "excluded": list(excluded_providers),
             "lease": lease_seconds,
             "worker": worker,
         },
@@ -128,9 +199,9 @@ async def claim_batches(
     rows = await cursor.fetchall()
     if not rows:
         return Claim([], Turn())
-    last_project, last_message, is_stopped = rows[0][:3]
-    batches = [ClaimedBatch(*batch) for _, _, _, *batch in rows if batch[0] is not None]
-    return Claim(batches, Turn(last_project, last_message) if is_stopped else Turn())
+    *last, is_stopped = rows[0][:4]
+    batches = [ClaimedBatch(*batch) for _, _, _, _, number, *batch in rows if number is not None]
+    return Claim(batches, Turn(*last) if is_stopped else Turn())
 
 
 @dataclass(frozen=True, slots=True)

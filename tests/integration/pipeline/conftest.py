@@ -89,15 +89,30 @@ class Bench:
         await self.plan(batch_size=batch_size)
         return run
 
-    async def claim(self, *, queue: str = QUEUE, turns: int = 8, worker: str = "worker") -> list[ClaimedBatch]:
+    async def claim(
+        self,
+        *,
+        queue: str = QUEUE,
+        turns: int = 8,
+        room: int = 1_000,
+        excluded_providers: Sequence[int] = (),
+        worker: str = "worker",
+    ) -> list[ClaimedBatch]:
         async with hot_transaction(self.engine) as connection:
             claim = await claim_batches(
-                connection, queue=queue, after=Turn(), turns=turns, lease_seconds=LEASE_SECONDS, worker=worker
+                connection,
+                queue=queue,
+                after=Turn(),
+                turns=turns,
+                room=room,
+                lease_seconds=LEASE_SECONDS,
+                worker=worker,
+                excluded_providers=excluded_providers,
             )
         return claim.batches
 
     async def claim_one(self) -> ClaimedBatch:
-        (batch,) = await self.claim(turns=1)
+        (batch,) = await self.claim(turns=1, room=1)
         return batch
 
     async def record(self, recording: Recording) -> Recorded:

@@ -1,6 +1,7 @@
 """Claims: who gets which batch, in what order, and what nobody gets."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 
@@ -18,40 +19,40 @@ def _claimer(bench: Bench) -> Claimer:
     return Claimer(bench.engine, DatabaseClock(), Window(100), lease_seconds=LEASE_SECONDS)
 
 
-async def _claimed_runs(claimer: Claimer, *, turns: int) -> list[int]:
-    return [batch.claimed.run for batch in await claimer.claim(QUEUE, turns=turns)]
+async def _claimed_runs(claimer: Claimer, *, turns: int, room: int) -> list[int]:
+    return [batch.claimed.run for batch in await claimer.claim(QUEUE, turns=turns, room=room)]
 
 
 async def test_each_message_gets_one_turn_and_the_next_claim_goes_on_after_it(bench: Bench) -> None:
     runs = [await bench.planned_campaign(4, batch_size=2) for _ in range(3)]
     claimer = _claimer(bench)
 
-    assert await _claimed_runs(claimer, turns=2) == runs[:2]
-    assert await _claimed_runs(claimer, turns=1) == runs[2:]
-    assert await _claimed_runs(claimer, turns=3) == runs  # the second round
-    assert await _claimed_runs(claimer, turns=3) == []
+    assert await _claimed_runs(claimer, turns=2, room=4) == runs[:2]
+    assert await _claimed_runs(claimer, turns=1, room=1) == runs[2:]
+    assert await _claimed_runs(claimer, turns=3, room=6) == runs  # the second round
+    assert await _claimed_runs(claimer, turns=3, room=6) == []
 
 
 async def test_a_claim_that_reaches_the_end_of_the_round_fills_up_from_its_start(bench: Bench) -> None:
     first = await bench.planned_campaign(4, batch_size=2)
     second = await bench.planned_campaign(4, batch_size=2)
     claimer = _claimer(bench)
-    assert await _claimed_runs(claimer, turns=1) == [first]
+    assert await _claimed_runs(claimer, turns=1, room=1) == [first]
 
-    assert await _claimed_runs(claimer, turns=2) == [second, first]
+    assert await _claimed_runs(claimer, turns=2, room=4) == [second, first]
 
 
 async def test_a_second_project_is_served_by_the_first_claim_after_its_message_is_planned(bench: Bench) -> None:
     await bench.planned_campaign(100, batch_size=1)
     claimer = _claimer(bench)
-    await _claimed_runs(claimer, turns=1)
+    await _claimed_runs(claimer, turns=1, room=1)
     neighbour = Factory(bench.settings, project_id="neighbour")
     neighbour.provider("fcm", "fcm", credentials={})
     neighbour.audience(1, channel="push")
     run = neighbour.message("hello", channel="push", users=["person-1"])
     await bench.plan()
 
-    assert await _claimed_runs(claimer, turns=1) == [run]
+    assert await _claimed_runs(claimer, turns=1, room=1) == [run]
 
 
 async def test_messages_that_wait_for_their_retries_starve_nobody(
@@ -65,8 +66,8 @@ async def test_messages_that_wait_for_their_retries_starve_nobody(
     # a claim looks at so many messages; what lies behind them is the next claim's
     monkeypatch.setattr(claim_queries, "MOST_STEPS", 4)
 
-    assert await _claimed_runs(claimer, turns=1) == []
-    assert await _claimed_runs(claimer, turns=1) == [due]
+    assert await _claimed_runs(claimer, turns=1, room=1) == []
+    assert await _claimed_runs(claimer, turns=1, room=1) == [due]
 
 
 async def test_the_due_batches_of_a_message_are_claimed_oldest_first(bench: Bench) -> None:
@@ -94,12 +95,94 @@ async def test_claimers_at_once_never_get_the_same_batch(bench: Bench) -> None:
         await bench.planned_campaign(40, batch_size=1)
 
     rounds = [
-        await asyncio.gather(*(bench.claim(turns=3, worker=worker) for worker in ("a", "b", "c", "d")))
+        await asyncio.gather(*(bench.claim(turns=3, room=3, worker=worker) for worker in ("a", "b", "c", "d")))
         for _ in range(20)
     ]
 
     claimed = [batch.seq for claims in rounds for batches in claims for batch in batches]
     assert len(claimed) == len(set(claimed)) == 120
+
+
+def _cut(bench: Bench, run: int, pieces: int) -> None:
+    """So many recipients of the run's only batch get batches of their own, due before it, a second apart."""
+    bench.do(
+        "INSERT INTO batches (run, project_seq, message_seq, queue, provider_seq, targets, due_at)"
+        " SELECT run, project_seq, message_seq, queue, provider_seq, ARRAY[target.seq],"
+        "  now() - interval '1 minute' + target.position * interval '1 second'"
+        " FROM batches CROSS JOIN LATERAL unnest(targets) WITH ORDINALITY AS target (seq, position)"
+        " WHERE run = %s AND position <= %s",
+        run,
+        pieces,
+    )
+    bench.do("UPDATE batches SET targets = targets[%s + 1:] WHERE run = %s AND cardinality(targets) > 1", pieces, run)
+
+
+async def test_small_batches_of_one_message_are_taken_together_oldest_first_as_far_as_they_fit(bench: Bench) -> None:
+    run = await bench.planned_campaign(30)
+    _cut(bench, run, pieces=10)
+    due = [seq for (seq,) in bench.ask("SELECT seq FROM batches ORDER BY due_at")]
+
+    assert [batch.seq for batch in await bench.claim(room=7)] == due[:7]
+    assert [batch.seq for batch in await bench.claim(room=22)] == due[
+        7:10
+    ]  # the one of twenty does not fit beside them
+    assert [batch.seq for batch in await bench.claim(room=19)] == due[10:]  # but is taken alone
+
+
+async def test_what_room_is_left_after_everybody_s_turn_is_shared(bench: Bench) -> None:
+    runs = [await bench.planned_campaign(6) for _ in range(3)]
+    for run in runs[:2]:
+        _cut(bench, run, pieces=6)
+
+    claimed = await bench.claim(room=12)
+
+    assert [batch.run for batch in claimed[:3]] == runs
+    assert Counter(batch.run for batch in claimed) == {runs[0]: 3, runs[1]: 3, runs[2]: 1}
+
+
+async def test_a_message_that_the_room_did_not_reach_has_the_next_turn(bench: Bench) -> None:
+    runs = [await bench.planned_campaign(4, batch_size=2) for _ in range(3)]
+    claimer = _claimer(bench)
+
+    assert await _claimed_runs(claimer, turns=8, room=3) == runs[:1]
+    assert await _claimed_runs(claimer, turns=8, room=3) == runs[1:2]
+    assert await _claimed_runs(claimer, turns=8, room=4) == [runs[2], runs[0]]
+    assert await _claimed_runs(claimer, turns=8, room=100) == runs[1:]
+
+
+async def test_tiny_batches_of_one_message_do_not_take_the_turns_of_another(bench: Bench) -> None:
+    first = await bench.planned_campaign(10)
+    _cut(bench, first, pieces=10)
+    second = await bench.planned_campaign(4)
+    claimer = _claimer(bench)
+
+    assert await _claimed_runs(claimer, turns=8, room=5) == [first, second]
+
+
+async def test_batches_of_an_account_without_room_stay_and_hold_up_nobody(bench: Bench) -> None:
+    spare = bench.factory.provider("fcm", "spare", credentials={})
+    blocked = await bench.planned_campaign(2)
+    mixed = await bench.planned_campaign(4, batch_size=2)
+    (newest, *_) = bench.ask("SELECT seq FROM batches WHERE run = %s ORDER BY due_at DESC, seq DESC", mixed)
+    bench.do("UPDATE batches SET provider_seq = %s WHERE seq = %s", spare, *newest)
+    free = await bench.planned_campaign(2)
+    bench.do("UPDATE batches SET provider_seq = %s WHERE run = %s", spare, free)
+
+    claimed = await bench.claim(excluded_providers=[bench.provider_seq])
+
+    assert [(batch.run, batch.provider_seq) for batch in claimed] == [(mixed, spare), (free, spare)]
+    assert await bench.claim(excluded_providers=[bench.provider_seq, spare]) == []
+    assert [batch.run for batch in await bench.claim()] == [blocked, mixed]
+
+
+async def test_a_claim_tells_how_often_the_workers_of_a_batch_died(bench: Bench) -> None:
+    await bench.planned_campaign(2)
+    first = await bench.claim_one()
+    await bench.mark(first, 2)
+    bench.run_out(first)
+    await bench.recover()
+
+    assert (first.crashes, (await bench.claim_one()).crashes) == (0, 1)
 
 
 async def test_a_later_claim_has_the_greater_token(bench: Bench) -> None:

@@ -95,7 +95,7 @@ class Deliveries(RuleBasedStateMachine):
     @rule(claimer=st.sampled_from((0, 1)))
     def claim(self, claimer: int) -> None:
         self._change("UPDATE batches SET due_at = now() WHERE state = 'due'")  # time flies
-        for batch in self.runner.run(self.claimers[claimer].claim(QUEUE, turns=2)):
+        for batch in self.runner.run(self.claimers[claimer].claim(QUEUE, turns=2, room=RECIPIENTS)):
             if (ending := _ending_of(batch)) is None:
                 self.held.append(Held(batch))
             else:

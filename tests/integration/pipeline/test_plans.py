@@ -14,6 +14,7 @@ from workers.fan_out import MESSAGES_AT_ONCE
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
+BLOCKS_OF_A_BATCH = 50
 BLOCKS_OF_A_CLAIM = 400
 BLOCKS_OF_A_PAGE = 12_000
 """Pages of 8 kB that the statement may touch. A walk over the million targets would touch at least 10,000 more."""
@@ -105,7 +106,10 @@ def test_messages_of_one_lane_are_found_behind_any_number_of_the_others(
     assert blocks < BLOCKS_OF_A_CLAIM
 
 
-def test_a_claim_reads_only_what_can_be_claimed(factory: Factory, connection: Connection) -> None:
+@pytest.mark.parametrize(("turns", "room"), [(8, 8), (256, 120)], ids=["one of each", "several of each"])
+def test_a_claim_reads_only_what_can_be_claimed(
+    factory: Factory, connection: Connection, turns: int, room: int
+) -> None:
     # 10,000 ready batches of 100 messages beside 40,000 paused ones
     connection.execute(
         "INSERT INTO batches (run, project_seq, message_seq, queue, provider_seq, state, targets)"
@@ -122,13 +126,18 @@ def test_a_claim_reads_only_what_can_be_claimed(factory: Factory, connection: Co
             "queue": "push.fcm.bulk",
             "after_project": 0,
             "after_message": 0,
-            "turns": 8,
+            "after_provider": 0,
+            "from_start": True,
+            "turns": turns,
+            "room": room,
+            "most": claim_queries.MOST_BATCHES,
+            "excluded": [2],
             "steps": claim_queries.MOST_STEPS,
             "lease": 60.0,
             "worker": "test",
         },
     )
 
-    assert "batches_claimable_idx" in indexes
+    assert "batches_turns_idx" in indexes
     assert "batches" not in scanned
-    assert blocks < BLOCKS_OF_A_CLAIM
+    assert blocks < BLOCKS_OF_A_BATCH * room

@@ -78,12 +78,12 @@ class Worker:
     claimer: Claimer
     deliverer: Deliverer
 
-    async def claim(self, queue: str = QUEUE, *, turns: int = 8) -> list[OpenBatch]:
-        return await self.claimer.claim(queue, turns=turns)
+    async def claim(self, queue: str = QUEUE, *, turns: int = 8, room: int = 60) -> list[OpenBatch]:
+        return await self.claimer.claim(queue, turns=turns, room=room)
 
     async def deliver_due(self, queue: str = QUEUE) -> None:
         """All that is due, side by side, until nothing is."""
-        while batches := await self.claim(queue=queue):
+        while batches := await self.claim(queue):
             async with asyncio.TaskGroup() as group:
                 for batch in batches:
                     group.create_task(self.deliverer.deliver(batch))

@@ -75,6 +75,7 @@ def open_batch(
             targets=list(range(1, targets + 1)),
             attempt=attempt,
             resends=resends,
+            crashes=0,
             attempted_to=0,
             recorded_total=0,
             token=1000,
