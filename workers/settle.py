@@ -20,13 +20,10 @@ from shared.domain.outcome import (
     UnknownRule,
 )
 from shared.domain.queues import DeliveryQueue
-from shared.domain.retry import RetryPolicy, retry_delay_seconds
+from shared.domain.retry import RetryPolicy, due_step_seconds, retry_delay_seconds
 from shared.domain.status import Channel, DeliveryState
 from shared.domain.storable import storable
 from workers.batch import Ended, OpenBatch, Rebound, Result
-
-DUE_STEP_SECONDS = 0.5
-"""Retries due within the same half second share a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +138,12 @@ class Settling:
             chance=random.random(),  # noqa: S311  # jitter
         )
         expires_at = self._batch.message.expires_at
-        is_in_time = delay < (expires_at - self._now).total_seconds()  # a provider may name delays past every calendar
-        due_at = self._round_up(self._now + timedelta(seconds=delay)) if is_in_time else expires_at
-        if due_at >= expires_at:
+        if delay >= (expires_at - self._now).total_seconds():  # a provider may name delays past every calendar
             self._attempt(target_seq, "retry", "final", outcome.reason)
             self._end(target_seq, self._untried(DeliveryState.EXPIRED), outcome.reason)
             self._add_error(identifier, outcome.reason)
             return
+        due_at = self._due_after(delay)
         self._attempt(target_seq, "retry", "retry", outcome.reason, due_at)
         self._follow(target_seq, due_at, attempt=self._claimed.attempt + 1)
 
@@ -164,7 +160,7 @@ class Settling:
             after_seconds=None,
             chance=random.random(),  # noqa: S311  # jitter
         )
-        due_at = self._round_up(self._now + timedelta(seconds=delay))
+        due_at = self._due_after(delay)
         self._attempt(target_seq, "unknown", "resend", outcome.reason, due_at)
         self._recording.resends[self._claimed.seq] += 1
         self._follow(target_seq, due_at, attempt=self._claimed.attempt + 1, resends=self._claimed.resends + 1)
@@ -174,10 +170,12 @@ class Settling:
         self._recording.faults[self._claimed.provider_seq] = storable(outcome.reason)
         since = self._claimed.waiting_since or self._now
         if (self._now - since).total_seconds() < self._policy.account_fault_patience_seconds:
-            due_at = self._round_up(self._now + timedelta(seconds=self._policy.account_fault_retry_seconds))
+            due_at = self._due_after(self._policy.account_fault_retry_seconds)
             self._attempt(target_seq, "account_fault", "wait", outcome.reason, due_at)
             # the call said nothing about the recipient, so it does not count as one of its tries
-            self._follow(target_seq, due_at, attempt=self._claimed.attempt, waiting_since=since)
+            since_step = due_step_seconds(0.0)  # whoever waits since the same moment waits in one batch
+            waiting_since = datetime.fromtimestamp(since.timestamp() // since_step * since_step, UTC)
+            self._follow(target_seq, due_at, attempt=self._claimed.attempt, waiting_since=waiting_since)
         elif self._batch.fallback is not None:
             self._attempt(target_seq, "account_fault", "fail_over", outcome.reason, self._now)
             self._follow(target_seq, self._now, attempt=self._claimed.attempt, fail_over=True)
@@ -291,7 +289,10 @@ class Settling:
         for state, count in self._change.sums.items():
             metrics.DELIVERIES.labels(kind, state.value).inc(count)
 
-    @staticmethod
-    def _round_up(moment: datetime) -> datetime:
-        steps = -(-moment.timestamp() // DUE_STEP_SECONDS)
-        return datetime.fromtimestamp(steps * DUE_STEP_SECONDS, UTC)
+    def _due_after(self, delay_seconds: float) -> datetime:
+        """That much later, on a step that others share, as far as the message lives so long."""
+        moment = self._now + timedelta(seconds=delay_seconds)
+        step = due_step_seconds(delay_seconds)
+        due_at = datetime.fromtimestamp(-(-moment.timestamp() // step) * step, UTC)
+        expires_at = self._batch.message.expires_at
+        return due_at if due_at < expires_at else min(moment, expires_at)

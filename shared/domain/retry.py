@@ -24,3 +24,17 @@ def retry_delay_seconds(policy: RetryPolicy, *, attempt: int, after_seconds: flo
     if after_seconds is None:
         return step * chance
     return max(after_seconds, step / 2 + step / 2 * chance)
+
+
+SHORTEST_DUE_STEP_SECONDS = 0.5
+
+
+def due_step_seconds(delay_seconds: float) -> float:
+    """Steps of time that moments so far ahead are rounded up to, so that what is due at about the same time is due at
+    the same time and is sent together: half a second up to 16 s, then the power of two that makes nobody wait more
+    than a sixteenth longer.
+    """
+    step = SHORTEST_DUE_STEP_SECONDS
+    while step * 32 <= delay_seconds:
+        step *= 2
+    return step

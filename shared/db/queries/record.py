@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
 from shared.db.queries.finish import MAX_ERRORS, finish_runs
@@ -63,9 +63,15 @@ _ATTEMPT_COLUMNS = (
 )
 
 
+MOST_GATHERED = 200
+"""Recipients of a batch that others may join: so many ids still lie in the row itself. Postgres would keep longer lists
+apart from it, and write them anew each time that one is added.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class FollowingBatch:
-    """Recipients of an open batch that move to a new one: a retry, a resend, a rebinding or a split."""
+    """Recipients of an open batch that move to another one: a retry, a resend or a rebinding."""
 
     run: int
     project_seq: int
@@ -78,6 +84,11 @@ class FollowingBatch:
     resends: int
     crashes: int = 0
     waiting_since: datetime | None = None
+
+    @property
+    def common(self) -> tuple[object, ...]:
+        """What recipients must have in common to travel in one batch."""
+        return tuple(getattr(self, column.name) for column in fields(self) if column.name != "targets")
 
 
 @dataclass(slots=True)
@@ -147,6 +158,39 @@ RETURNING batches.seq
     max_errors=MAX_ERRORS,
 )
 
+# Whoever is due at the same moment for the same try at the same account travels in one batch, over all commits and
+# processes; else a campaign of which one in ten is refused would become a batch for every one or two of them. A row
+# that a claim or another recorder holds is not waited for: then these recipients get a row of their own.
+_JOIN = """
+WITH chosen AS (
+    SELECT joining.number, joining.targets, batch.seq
+    FROM unnest(
+        %(number)s::int[], %(run)s::bigint[], %(project_seq)s::int[], %(message_seq)s::bigint[], %(queue)s::text[],
+        %(provider_seq)s::bigint[], %(due_at)s::timestamptz[], %(attempt)s::smallint[], %(resends)s::smallint[],
+        %(waiting_since)s::timestamptz[], %(targets)s::text[], %(size)s::int[]
+    ) AS joining (
+        number, run, project_seq, message_seq, queue, provider_seq, due_at, attempt, resends, waiting_since, targets,
+        size
+    )
+    CROSS JOIN LATERAL (
+        SELECT seq FROM batches
+        WHERE state = 'due' AND queue = joining.queue AND project_seq = joining.project_seq
+            AND message_seq = joining.message_seq AND provider_seq = joining.provider_seq
+            AND due_at = joining.due_at AND run = joining.run AND attempt = joining.attempt
+            AND resends = joining.resends AND waiting_since IS NOT DISTINCT FROM joining.waiting_since
+            -- nobody in it was tried under it, and nobody is suspected of anything
+            AND attempted_to = 0 AND crashes = 0 AND false_starts = 0
+            AND cardinality(targets) + joining.size <= %(most)s
+        ORDER BY seq
+        LIMIT 1
+        FOR UPDATE SKIP LOCKED
+    ) AS batch
+)
+UPDATE batches SET targets = batches.targets || chosen.targets::bigint[]
+FROM chosen WHERE batches.seq = chosen.seq
+RETURNING chosen.number
+"""
+
 _CLOSE = """
 DELETE FROM batches
 USING unnest(%(seq)s::bigint[], %(token)s::bigint[], %(recorded_before)s::int[])
@@ -192,19 +236,21 @@ class Recorded:
 async def record(connection: HotConnection, recording: Recording, *, lease_seconds: float) -> Recorded:
     """Write marks, outcomes and settlements of many batches; the caller commits.
 
-    Lock order: batches, ledger, targets and providers, progress last. Repeating a recording that was committed
-    changes nothing and reports its batches as stale; see `was_recorded`.
+    Lock order: batches, ledger, targets and providers, progress last; batches that retries join are locked only where
+    nobody holds them. Repeating a recording that was committed changes nothing and reports its batches as stale; see
+    `was_recorded`.
     """
     kept = await _keep(connection, recording.changes, lease_seconds=lease_seconds)
     settlements, closed = await _close(connection, recording.changes)
     valid = kept | closed
     await _write_rows(connection, recording, valid)
+    following = [batch for seq, batches in recording.following.items() if seq in valid for batch in batches]
+    for batch in await _write_following(connection, following):
+        settlements[batch.run].batches += 1
     await _write_verdicts(connection, recording)
     for change in recording.changes:
         if change.seq in valid:
-            settlement = settlements[change.run]
-            settlement.batches += len(recording.following.get(change.seq, ()))
-            settlement.resends += recording.resends.get(change.seq, 0)
+            settlements[change.run].resends += recording.resends.get(change.seq, 0)
     finished = await _settle(connection, settlements)
     return Recorded({change.seq for change in recording.changes} - valid, finished)
 
@@ -265,47 +311,59 @@ async def _write_rows(connection: HotConnection, recording: Recording, valid: se
     attempts = [row for seq, rows in recording.attempts.items() if seq in valid for row in rows]
     if attempts:
         await copy_rows(connection, "attempts", _ATTEMPT_COLUMNS, attempts)
-    await insert_following_batches(
-        connection, [batch for seq, batches in recording.following.items() if seq in valid for batch in batches]
-    )
 
 
-async def insert_following_batches(connection: HotConnection, batches: Sequence[FollowingBatch]) -> None:
-    if not batches:
-        return
-    await copy_rows(
-        connection,
-        "batches",
-        (
-            "run",
-            "project_seq",
-            "message_seq",
-            "queue",
-            "provider_seq",
-            "targets",
-            "due_at",
-            "attempt",
-            "resends",
-            "crashes",
-            "waiting_since",
-        ),
-        [
-            (
-                batch.run,
-                batch.project_seq,
-                batch.message_seq,
-                batch.queue,
-                batch.provider_seq,
-                batch.targets,
-                batch.due_at,
-                batch.attempt,
-                batch.resends,
-                batch.crashes,
-                batch.waiting_since,
-            )
-            for batch in batches
-        ],
-    )
+async def _write_following(connection: HotConnection, following: Sequence[FollowingBatch]) -> list[FollowingBatch]:
+    """Move recipients on, into batches that wait already where they fit; the batches that had to be made."""
+    if not following:
+        return []
+    made = []
+    last = []
+    for group in _gather(following):
+        made += group[:-1]
+        last.append(group[-1])
+    joining = [batch for batch in last if _may_be_joined(batch)]
+    joined = await _join(connection, joining)
+    made += [batch for batch in last if not _may_be_joined(batch)]
+    made += [batch for number, batch in enumerate(joining) if number not in joined]
+    columns = [column.name for column in fields(FollowingBatch)]
+    await copy_rows(connection, "batches", columns, [[getattr(batch, column) for column in columns] for batch in made])
+    return made
+
+
+def _gather(following: Iterable[FollowingBatch]) -> Iterable[list[FollowingBatch]]:
+    """The same recipients in fewer batches: for each kind of them the ones that are full, and one that is not."""
+    gathered: defaultdict[tuple[object, ...], list[FollowingBatch]] = defaultdict(list)
+    for batch in following:
+        group = gathered[batch.common]
+        targets = [*group[-1].targets, *batch.targets] if group else []
+        if group and _may_be_joined(batch) and len(targets) <= MOST_GATHERED:
+            group[-1] = replace(batch, targets=targets)
+        else:
+            group.append(batch)
+    return gathered.values()
+
+
+def _may_be_joined(batch: FollowingBatch) -> bool:
+    """Suspects stay among themselves: their next crash must say something about them."""
+    return not batch.crashes and len(batch.targets) < MOST_GATHERED
+
+
+async def _join(connection: HotConnection, joining: Sequence[FollowingBatch]) -> set[int]:
+    """Add these to batches that wait for the same; the positions in `joining` of those that found one."""
+    if not joining:
+        return set()
+    parameters: dict[str, object] = {
+        column.name: [getattr(batch, column.name) for batch in joining] for column in fields(FollowingBatch)
+    }
+    parameters |= {
+        "number": list(range(len(joining))),
+        "size": [len(batch.targets) for batch in joining],
+        "targets": [f"{{{','.join(map(str, batch.targets))}}}" for batch in joining],
+        "most": MOST_GATHERED,
+    }
+    cursor = await connection.execute(_JOIN, parameters)
+    return {number for (number,) in await cursor.fetchall()}
 
 
 async def _write_verdicts(connection: HotConnection, recording: Recording) -> None:

@@ -1,6 +1,7 @@
 """Recording: one commit for marks, outcomes and settlements, guarded by token and count."""
 
-from datetime import UTC, datetime
+import asyncio
+from datetime import UTC, datetime, timedelta
 
 from shared.db.queries.claim import ClaimedBatch
 from shared.db.queries.record import BatchChange, FollowingBatch, Recording, record
@@ -20,9 +21,17 @@ def _fail(recording: Recording, batch: ClaimedBatch, errors: list[str]) -> Batch
     return made
 
 
-def _follow(recording: Recording, batch: ClaimedBatch, targets: list[int]) -> None:
-    """These recipients are tried again in a batch of their own."""
-    now = datetime.now(UTC)
+def _follow(
+    recording: Recording,
+    batch: ClaimedBatch,
+    targets: list[int],
+    *,
+    due_at: datetime | None = None,
+    resends: int = 0,
+    crashes: int = 0,
+) -> None:
+    """These recipients are tried again, by default now."""
+    due_at = due_at or datetime.now(UTC)
     recording.following[batch.seq].append(
         FollowingBatch(
             batch.run,
@@ -31,15 +40,27 @@ def _follow(recording: Recording, batch: ClaimedBatch, targets: list[int]) -> No
             batch.queue,
             batch.provider_seq,
             targets,
-            due_at=now,
+            due_at=due_at,
             attempt=batch.attempt + 1,
-            resends=0,
+            resends=resends,
+            crashes=crashes,
         )
     )
     recording.attempts[batch.seq] += [
-        (batch.run, batch.seq, target, batch.provider_seq, batch.attempt, "retry", "retry", "busy", now)
+        (batch.run, batch.seq, target, batch.provider_seq, batch.attempt, "retry", "retry", "busy", due_at)
         for target in targets
     ]
+
+
+async def _turn_away(
+    bench: Bench, batch: ClaimedBatch, *, before: int, count: int = 1, due_at: datetime, resends: int = 0
+) -> None:
+    """The next `count` recipients of a batch are refused for now, in a commit of their own; the last one closes it."""
+    recording = Recording()
+    targets = batch.targets[before : before + count]
+    change(recording, batch, before=before, closes=before + count == len(batch.targets)).recorded_total += count
+    _follow(recording, batch, targets, due_at=due_at, resends=resends)
+    assert not (await bench.record(recording)).stale
 
 
 async def test_marks_and_outcomes_are_committed_together(bench: Bench) -> None:
@@ -137,6 +158,138 @@ async def test_a_message_does_not_finish_while_recipients_wait_in_a_following_ba
     assert (await bench.finish_batch(await bench.claim_one())).finished == 1
 
     assert bench.progress(run, "planned, sent, batches_left") == (3, 3, 0)
+
+
+async def test_retries_due_at_the_same_moment_travel_together_whenever_they_were_decided(bench: Bench) -> None:
+    run = await bench.planned_campaign(6, batch_size=3)
+    due_at = datetime.now(UTC)
+    first, second = [await bench.claim_one() for _ in range(2)]
+    for before in range(3):
+        for batch in (first, second):
+            await _turn_away(bench, batch, before=before, due_at=due_at)
+            assert bench.states(run).keys() <= {"queued", "claimed"}
+            assert sum(bench.states(run).values()) == 6
+
+    (retries,) = await bench.claim()
+
+    assert sorted(retries.targets) == sorted(first.targets + second.targets)
+    assert bench.progress(run, "batches_left") == (1,)
+    assert (await bench.finish_batch(retries)).finished == 1
+    assert bench.progress(run, "planned, sent, batches_left") == (6, 6, 0)
+
+
+async def test_retries_of_one_recording_are_gathered_over_its_batches(bench: Bench) -> None:
+    run = await bench.planned_campaign(4, batch_size=2)
+    due_at = datetime.now(UTC)
+    recording = Recording()
+    for batch in await bench.claim(turns=8):
+        change(recording, batch, closes=True).recorded_total = 2
+        _follow(recording, batch, batch.targets[:1], due_at=due_at)
+        _follow(recording, batch, batch.targets[1:], due_at=due_at)
+
+    await bench.record(recording)
+
+    assert bench.ask("SELECT cardinality(targets) FROM batches") == [(4,)]
+    assert bench.progress(run, "batches_left") == (1,)
+
+
+async def test_what_differs_in_time_tries_or_suspicion_travels_apart(bench: Bench) -> None:
+    run = await bench.planned_campaign(5)
+    batch = await bench.claim_one()
+    now = datetime.now(UTC)
+    await _turn_away(bench, batch, before=0, due_at=now)
+    await _turn_away(bench, batch, before=1, due_at=now + timedelta(seconds=1))
+    await _turn_away(bench, batch, before=2, due_at=now, resends=1)
+    recording = Recording()
+    change(recording, batch, before=3, closes=True).recorded_total = 5
+    _follow(recording, batch, batch.targets[3:4], due_at=now, crashes=1)
+    _follow(recording, batch, batch.targets[4:], due_at=now, crashes=1)
+    await bench.record(recording)
+
+    assert bench.ask("SELECT targets FROM batches ORDER BY targets") == [([target],) for target in batch.targets]
+    assert bench.progress(run, "batches_left") == (5,)
+
+
+async def test_a_batch_that_others_join_is_full_at_two_hundred(bench: Bench) -> None:
+    run = await bench.planned_campaign(330)
+    batch = await bench.claim_one()
+    due_at = datetime.now(UTC)
+    for before in range(0, 330, 110):
+        await _turn_away(bench, batch, before=before, count=110, due_at=due_at)
+
+    assert bench.ask("SELECT cardinality(targets) FROM batches ORDER BY seq") == [(110,)] * 3
+    assert bench.progress(run, "batches_left") == (3,)
+
+
+async def test_what_was_claimed_tried_or_given_back_is_not_joined(bench: Bench) -> None:
+    run = await bench.planned_campaign(4)
+    batch = await bench.claim_one()
+    due_at = datetime.now(UTC)
+    await _turn_away(bench, batch, before=0, due_at=due_at)
+    claimed = await bench.claim_one()
+    await _turn_away(bench, batch, before=1, count=2, due_at=due_at)
+    tried = await bench.claim_one()
+    recording = Recording()
+    change(recording, tried, marked=1, sent=tried.targets[:1]).release_at = due_at
+    await bench.record(recording)
+    await _turn_away(bench, batch, before=3, due_at=due_at)
+
+    assert bench.ask("SELECT targets FROM batches ORDER BY seq") == [
+        (claimed.targets,),
+        (tried.targets,),
+        (batch.targets[3:],),
+    ]
+    assert bench.progress(run, "batches_left") == (3,)
+
+
+async def test_a_batch_that_somebody_holds_is_not_waited_for(bench: Bench) -> None:
+    run = await bench.planned_campaign(2)
+    batch = await bench.claim_one()
+    due_at = datetime.now(UTC)
+    await _turn_away(bench, batch, before=0, due_at=due_at)
+
+    async with hot_transaction(bench.engine) as connection:
+        await connection.execute("SELECT FROM batches WHERE state = 'due' FOR UPDATE")
+        await _turn_away(bench, batch, before=1, due_at=due_at)
+
+    assert bench.ask("SELECT targets FROM batches ORDER BY seq") == [([target],) for target in batch.targets]
+    assert bench.progress(run, "batches_left") == (2,)
+
+
+async def test_two_recorders_that_gather_for_the_same_moment_never_wait_for_each_other_in_a_circle(
+    bench: Bench,
+) -> None:
+    run = await bench.planned_campaign(60, batch_size=30)
+    due_at = datetime.now(UTC)
+    batches = [await bench.claim_one() for _ in range(2)]
+
+    async def turn_away_all(batch: ClaimedBatch) -> None:
+        for before in range(30):
+            await _turn_away(bench, batch, before=before, due_at=due_at)
+
+    await asyncio.gather(*(turn_away_all(batch) for batch in batches))
+
+    rows = bench.ask("SELECT targets FROM batches")
+    assert sorted(target for (targets,) in rows for target in targets) == sorted(
+        target for batch in batches for target in batch.targets
+    )
+    assert bench.progress(run, "batches_left") == (len(rows),)
+
+
+async def test_a_repeated_recording_joins_nothing_twice(bench: Bench) -> None:
+    run = await bench.planned_campaign(3)
+    batch = await bench.claim_one()
+    due_at = datetime.now(UTC)
+    await _turn_away(bench, batch, before=0, due_at=due_at)
+    recording = Recording()
+    change(recording, batch, before=1).recorded_total = 2
+    _follow(recording, batch, batch.targets[1:2], due_at=due_at)
+    await bench.record(recording)
+
+    assert (await bench.record(recording)).stale == {batch.seq}
+
+    assert bench.ask("SELECT targets FROM batches WHERE state = 'due'") == [(batch.targets[:2],)]
+    assert bench.progress(run, "batches_left") == (2,)
 
 
 async def test_a_batch_given_back_is_due_again_and_has_no_owner(bench: Bench) -> None:

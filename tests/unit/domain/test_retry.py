@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.retry import RetryPolicy, retry_delay_seconds
+from shared.domain.retry import RetryPolicy, due_step_seconds, retry_delay_seconds
 
 POLICY = RetryPolicy(
     quick_retries=3,
@@ -55,3 +55,11 @@ def test_no_delay_is_negative_or_longer_than_cap_and_provider_ask(
     delay = retry_delay_seconds(POLICY, attempt=attempt, after_seconds=after_seconds, chance=chance)
 
     assert (after_seconds or 0) <= delay <= max(POLICY.cap_seconds, after_seconds or 0)
+
+
+@pytest.mark.parametrize(
+    ("delay_seconds", "step_seconds"),
+    [(0, 0.5), (15, 0.5), (16, 1), (31, 1), (32, 2), (600, 32), (86_400, 4096)],
+)
+def test_what_is_due_far_ahead_is_due_in_longer_steps(delay_seconds: float, step_seconds: float) -> None:
+    assert due_step_seconds(delay_seconds) == step_seconds

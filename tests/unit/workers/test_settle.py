@@ -72,6 +72,26 @@ def test_retries_due_within_the_same_half_second_share_a_batch() -> None:
     assert settled.following == [([1, 2], 2, 0, 1.3), ([3, 4], 2, 0, 1.8)]
 
 
+def test_retries_far_ahead_share_longer_steps() -> None:
+    waits = (608.0, 625.0)
+
+    settled = settle(
+        open_batch(targets=2), *((n, "", Retry("busy", wait)) for n, wait in enumerate(waits, 1)), policy=NO_JITTER
+    )
+
+    ((targets, _, _, due_seconds),) = settled.following
+    assert targets == [1, 2]
+    assert 625 <= due_seconds < 608 + 32
+
+
+def test_a_shared_step_never_ends_a_recipient_that_still_had_time() -> None:
+    batch = open_batch(time_to_live=timedelta(seconds=600.1))
+
+    settled = settle(batch, (1, "", Retry("busy", 600.0)), policy=NO_JITTER)
+
+    assert settled.following == [([1], 2, 0, 600.0)]
+
+
 def test_a_retry_beyond_the_time_to_live_is_the_end() -> None:
     batch = open_batch(time_to_live=timedelta(seconds=5))
 
@@ -117,7 +137,7 @@ def test_an_account_at_fault_makes_its_recipients_wait_without_using_up_a_try() 
 
     (following,) = settled.recording.following[settled.change.seq]
     assert settled.following == [([1, 2], 2, 0, 15.3)]
-    assert following.waiting_since == NOW
+    assert following.waiting_since == NOW.replace(microsecond=0)  # as whoever waits since the same half second
     assert settled.attempts == [(n, "account_fault", "wait", "bad key") for n in (1, 2)]
     assert settled.recording.faults == {PROVIDER: "bad key"}
 
@@ -128,7 +148,7 @@ def test_patience_is_counted_from_the_first_fault() -> None:
     settled = settle(open_batch(waiting_since=since), (1, "", AccountFault("bad key")))
 
     (following,) = settled.recording.following[settled.change.seq]
-    assert following.waiting_since == since
+    assert following.waiting_since == since.replace(microsecond=0)
 
 
 def test_when_patience_ends_another_account_takes_over_at_once() -> None:
