@@ -38,3 +38,16 @@ def due_step_seconds(delay_seconds: float) -> float:
     while step * 32 <= delay_seconds:
         step *= 2
     return step
+
+
+SUSPICIOUS_CRASHES = 2
+"""Recipients in flight at so many crashes in a row are sent one at a time."""
+
+
+def goes_one_by_one(policy: RetryPolicy, *, crashes: int, resends: int) -> bool:
+    """Whether recipients that were in flight when their worker died are sent one at a time from now on.
+
+    The first time it is seldom their fault, and they are sent as anybody. At the second crash in a row, or where no
+    further resend is left, whoever is in flight at the next one must be alone, so that it costs nobody else a copy.
+    """
+    return crashes >= SUSPICIOUS_CRASHES or (crashes > 0 and resends >= policy.max_resends)

@@ -36,6 +36,7 @@ async def recover(context: UpkeepContext) -> None:
                 connection,
                 lease_seconds=context.settings.lease_seconds,
                 rule_of=_rule_of,
+                max_resends=context.settings.max_resends,
                 limit=RECOVERED_AT_ONCE,
             )
             if time.monotonic() - began > context.settings.lease_seconds / 2:

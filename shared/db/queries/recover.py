@@ -13,7 +13,7 @@ from shared.domain.queues import parse_delivery_queue
 from shared.domain.status import DeliveryState
 
 POISON_CRASHES = 3
-"""A batch in flight at this many crashes is split; a single recipient in flight at this many is given up."""
+"""A recipient in flight at this many crashes in a row, with nobody else of its batch, is given up."""
 
 FALSE_START_SECONDS = 5.0
 LONGEST_FALSE_START_SECONDS = 600.0
@@ -38,7 +38,7 @@ SET token = nextval('fence_tokens'),
 FROM expired
 WHERE batches.seq = expired.seq
 RETURNING batches.seq, run, project_seq, message_seq, queue, provider_seq, targets, attempt, resends,
-    attempted_to, recorded_total, crashes, false_starts, token, waiting_since, now() AS now
+    attempted_to, recorded_total, crashes, false_starts, token, waiting_since, due_at, now() AS now
 """
 
 _ACCOUNTED = """
@@ -65,6 +65,7 @@ class ExpiredBatch:
     false_starts: int  # this one included
     token: int
     waiting_since: datetime | None
+    due_at: datetime  # before it was claimed
     now: datetime
 
 
@@ -75,17 +76,24 @@ class Recovered:
     batches: int = 0
     resent: int = 0  # unknown recipients that the rule sends again: possible copies
     left: int = 0  # unknown recipients that the rule leaves
+    exhausted: int = 0  # unknown recipients that were sent again often enough
     poisoned: int = 0
     queues: set[str] = field(default_factory=set)  # to ring
     kinds: dict[str, int] = field(default_factory=dict)  # unknown recipients by provider kind
 
 
 async def recover_expired_batches(
-    connection: HotConnection, *, lease_seconds: float, rule_of: Callable[[str], UnknownRule], limit: int = 50
+    connection: HotConnection,
+    *,
+    lease_seconds: float,
+    rule_of: Callable[[str], UnknownRule],
+    max_resends: int,
+    limit: int = 50,
 ) -> Recovered:
     """Apply the unknown rule to expired claims and make the rest due again; the caller commits, then rings.
 
-    `rule_of`: provider kind to rule. Safe to repeat and to run on several schedulers: rows are locked and skipped.
+    `rule_of`: provider kind to rule; `max_resends`: of one recipient, those after unknown outcomes counted as well.
+    Safe to repeat and to run on several schedulers: rows are locked and skipped.
     """
     async with connection.cursor(row_factory=class_row(ExpiredBatch)) as cursor:
         await cursor.execute(_EXPIRED, {"lease": lease_seconds, "limit": limit})
@@ -94,7 +102,8 @@ async def recover_expired_batches(
     recording = Recording()
     for batch in expired:
         unknown = await _find_unknown(connection, batch)
-        _decide(recording, recovered, batch, unknown, rule_of(parse_delivery_queue(batch.queue).kind))
+        rule = rule_of(parse_delivery_queue(batch.queue).kind)
+        _decide(recording, recovered, batch, unknown, rule=rule, max_resends=max_resends)
         _return_rest(recording, batch)
         recovered.queues.add(batch.queue)
     if expired:
@@ -113,7 +122,13 @@ async def _find_unknown(connection: HotConnection, batch: ExpiredBatch) -> list[
 
 
 def _decide(
-    recording: Recording, recovered: Recovered, batch: ExpiredBatch, unknown: list[int], rule: UnknownRule
+    recording: Recording,
+    recovered: Recovered,
+    batch: ExpiredBatch,
+    unknown: list[int],
+    *,
+    rule: UnknownRule,
+    max_resends: int,
 ) -> None:
     if not unknown:
         return
@@ -123,9 +138,14 @@ def _decide(
     if rule is UnknownRule.LEAVE:
         recovered.left += len(unknown)
         _end(recording, batch, unknown, DeliveryState.UNKNOWN, "the worker died before it could record the outcome")
-    elif crashes >= POISON_CRASHES and len(unknown) == 1:
+    elif crashes >= POISON_CRASHES and len(unknown) == len(batch.targets) == 1:
         recovered.poisoned += 1
         _end(recording, batch, unknown, DeliveryState.FAILED, f"poison: in flight at {crashes} crashes in a row")
+    elif batch.resends >= max_resends:
+        recovered.exhausted += len(unknown)
+        times = f"{batch.resends} times" if batch.resends != 1 else "once"
+        reason = f"the worker died before it could record the outcome; sent again {times} before, which is the most"
+        _end(recording, batch, unknown, DeliveryState.UNKNOWN, reason)
     else:
         recovered.resent += len(unknown)
         _resend(recording, batch, unknown, crashes)
@@ -150,29 +170,25 @@ def _end(recording: Recording, batch: ExpiredBatch, unknown: list[int], state: D
 
 
 def _resend(recording: Recording, batch: ExpiredBatch, unknown: list[int], crashes: int) -> None:
-    """A new batch of those that may have been sent; from the third crash on, halves, to corner a poison recipient."""
-    if crashes >= POISON_CRASHES:
-        middle = len(unknown) // 2
-        # a recipient cornered alone gets its own count: three crashes with nobody else to blame
-        groups = [(half, 0 if len(half) == 1 else POISON_CRASHES - 1) for half in (unknown[:middle], unknown[middle:])]
-    else:
-        groups = [(unknown, crashes)]
-    for targets, count in groups:
-        recording.following[batch.seq].append(
-            FollowingBatch(
-                run=batch.run,
-                project_seq=batch.project_seq,
-                message_seq=batch.message_seq,
-                queue=batch.queue,
-                provider_seq=batch.provider_seq,
-                targets=targets,
-                due_at=batch.now,
-                attempt=batch.attempt + 1,
-                resends=batch.resends + 1,
-                crashes=count,
-                waiting_since=batch.waiting_since,
-            )
+    """A new batch of those that may have been sent. Suspects are sent one at a time (`goes_one_by_one`), so whoever is
+    alone here among others that were not tried is cornered, and gets its own count: crashes with nobody else to blame.
+    """
+    is_cornered = len(unknown) == 1 < len(batch.targets)
+    recording.following[batch.seq].append(
+        FollowingBatch(
+            run=batch.run,
+            project_seq=batch.project_seq,
+            message_seq=batch.message_seq,
+            queue=batch.queue,
+            provider_seq=batch.provider_seq,
+            targets=unknown,
+            due_at=batch.now,
+            attempt=batch.attempt + 1,
+            resends=batch.resends + 1,
+            crashes=1 if is_cornered else crashes,
+            waiting_since=batch.waiting_since,
         )
+    )
     recording.resends[batch.seq] += len(unknown)
     for target_seq in unknown:
         _write_attempt(recording, batch, target_seq, decision="resend", due_at=batch.now)
@@ -197,7 +213,10 @@ def _write_attempt(
 
 
 def _return_rest(recording: Recording, batch: ExpiredBatch) -> None:
-    """Everything marked is accounted for now; what was not marked is due again, or the batch is done."""
+    """Everything marked is accounted for now; what was not marked is due again, or the batch is done.
+
+    It keeps its place in line, before those that were in flight: if the crash was somebody's fault, it was not theirs.
+    """
     ended = recording.ledger.get(batch.seq, [])
     sums: dict[DeliveryState, int] = {}
     errors: list[str] = []
@@ -217,14 +236,15 @@ def _return_rest(recording: Recording, batch: ExpiredBatch) -> None:
             sums=sums,
             errors=errors[:1],
             is_closed=is_closed,
-            release_at=None if is_closed else batch.now + _pause_after(batch.false_starts),
+            release_at=None if is_closed else _due_again_at(batch),
             waiting_since=batch.waiting_since,
         )
     )
 
 
-def _pause_after(false_starts: int) -> timedelta:
-    if false_starts < 2:
-        return timedelta()
-    doublings = min(false_starts - 2, 16)
-    return timedelta(seconds=min(FALSE_START_SECONDS * 2**doublings, LONGEST_FALSE_START_SECONDS))
+def _due_again_at(batch: ExpiredBatch) -> datetime:
+    if batch.false_starts < 2:
+        return batch.due_at
+    doublings = min(batch.false_starts - 2, 16)
+    seconds = min(FALSE_START_SECONDS * 2**doublings, LONGEST_FALSE_START_SECONDS)
+    return batch.now + timedelta(seconds=seconds)

@@ -141,11 +141,15 @@ class Bench:
         """Its lease."""
         self.do("UPDATE batches SET lease_until = now() - interval '1 second' WHERE seq = %s", batch.seq)
 
-    async def recover(self, rule: UnknownRule = UnknownRule.RESEND, *, database_up_seconds: float = 0.0) -> Recovered:
+    async def recover(
+        self, rule: UnknownRule = UnknownRule.RESEND, *, max_resends: int = 3, database_up_seconds: float = 0.0
+    ) -> Recovered:
         """A sweep; nothing expires until the database has been up for so long."""
         rule_of: Callable[[str], UnknownRule] = lambda _kind: rule  # noqa: E731  # a constant as a function
         async with hot_transaction(self.engine) as connection:
-            return await recover_expired_batches(connection, lease_seconds=database_up_seconds, rule_of=rule_of)
+            return await recover_expired_batches(
+                connection, lease_seconds=database_up_seconds, rule_of=rule_of, max_resends=max_resends
+            )
 
 
 def change(

@@ -1,21 +1,29 @@
 """Recovery: what a dead worker may have sent is unknown, the rest was surely not sent."""
 
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
 import pytest
 
 from shared.db.queries.claim import ClaimedBatch
 from shared.db.queries.record import Recording
 from shared.domain.outcome import UnknownRule
+from shared.domain.retry import RetryPolicy, goes_one_by_one
 from tests.integration.pipeline.conftest import Bench, change
+from tests.unit.workers.batches import POLICY
 
 
-async def _crash(bench: Bench, *, marked: int, sent: int = 0, rule: UnknownRule = UnknownRule.RESEND) -> ClaimedBatch:
+async def _crash(
+    bench: Bench, *, marked: int, sent: int = 0, rule: UnknownRule = UnknownRule.RESEND, max_resends: int = 3
+) -> ClaimedBatch:
     """A worker claims, marks, records some acceptances, dies, and is swept up."""
     batch = await bench.claim_one()
     recording = Recording()
     change(recording, batch, marked=marked, sent=batch.targets[:sent])
     await bench.record(recording)
     bench.run_out(batch)
-    await bench.recover(rule)
+    await bench.recover(rule, max_resends=max_resends)
     return batch
 
 
@@ -105,15 +113,57 @@ async def test_a_batch_whose_last_recipients_are_left_unknown_is_closed(bench: B
     )
 
 
-async def test_the_third_crash_splits_the_suspects(bench: Bench) -> None:
+async def test_whoever_is_in_flight_at_a_crash_is_resent_no_more_often_than_the_setting_says(bench: Bench) -> None:
+    run = await bench.planned_campaign(5)
+    crashes = 0
+    while _due(bench):
+        await _crash(bench, marked=5, max_resends=3)
+        crashes += 1
+
+    assert (crashes, bench.states(run)) == (4, {"unknown": 5})
+    assert bench.progress(run, "resends, batches_left, finished_at IS NOT NULL") == (15, 0, True)
+    assert bench.ask("SELECT DISTINCT resends, reason FROM deliveries") == [
+        (3, "the worker died before it could record the outcome; sent again 3 times before, which is the most")
+    ]
+
+
+async def test_resends_after_unknown_outcomes_and_after_crashes_are_one_count(bench: Bench) -> None:
+    run = await bench.planned_campaign(2)
+    bench.do("UPDATE batches SET resends = 3")  # as after three unknown outcomes
+
+    await _crash(bench, marked=1, max_resends=3)
+
+    assert bench.states(run) == {"unknown": 1, "queued": 1}
+
+
+async def test_nobody_is_sent_again_where_no_resend_is_allowed(bench: Bench) -> None:
+    run = await bench.planned_campaign(2)
+
+    await _crash(bench, marked=2, max_resends=0)
+
+    assert bench.states(run) == {"unknown": 2}
+    assert bench.progress(run, "resends") == (0,)
+
+
+async def test_what_was_not_marked_keeps_its_place_before_those_in_flight(bench: Bench) -> None:
+    await bench.planned_campaign(3)
+    ((due_at,),) = bench.ask("SELECT due_at FROM batches")
+
+    batch = await _crash(bench, marked=2)
+
+    assert bench.ask("SELECT due_at FROM batches WHERE seq = %s", batch.seq) == [(due_at,)]
+    assert (await bench.claim_one()).seq == batch.seq
+
+
+async def test_a_suspect_alone_at_a_crash_is_counted_by_itself_and_the_others_are_not(bench: Bench) -> None:
     await bench.planned_campaign(5)
     for _ in range(2):
         await _crash(bench, marked=5)
-    assert [(resends, crashes) for _, resends, crashes in _due(bench)] == [(2, 2)]
+    assert _due(bench)[0][1:] == (2, 2)
 
-    batch = await _crash(bench, marked=5)
+    batch = await _crash(bench, marked=1)  # one at a time now
 
-    assert _due(bench) == [(batch.targets[:2], 3, 2), (batch.targets[2:], 3, 2)]
+    assert _due(bench) == [(batch.targets[1:], 2, 2), (batch.targets[:1], 3, 1)]
 
 
 async def test_a_recipient_alone_in_three_crashes_is_given_up(bench: Bench) -> None:
@@ -127,24 +177,78 @@ async def test_a_recipient_alone_in_three_crashes_is_given_up(bench: Bench) -> N
     assert str(reason).startswith("poison: ")
 
 
-async def test_one_poisonous_recipient_among_many_is_the_only_one_that_fails(bench: Bench) -> None:
-    run = await bench.planned_campaign(16)
+@dataclass(slots=True)
+class Copies:
+    """Workers that send what is due, suspects one at a time; a kill leaves what is in flight accepted, not recorded."""
+
+    bench: Bench
+    policy: RetryPolicy
+    accepted: Counter[int] = field(default_factory=Counter)  # by target
+
+    async def work(self, is_killed: Callable[[Sequence[int]], bool]) -> bool:
+        """One claim. True: the worker was killed while these were in flight."""
+        batch = await self.bench.claim_one()
+        is_suspect = goes_one_by_one(self.policy, crashes=batch.crashes, resends=batch.resends)
+        step = 1 if is_suspect else len(batch.targets)
+        for start in range(batch.attempted_to, len(batch.targets), step):
+            in_flight = batch.targets[start : start + step]
+            recording = Recording()
+            done = batch.targets[max(batch.attempted_to, start - step) : start]
+            change(recording, batch, marked=start + len(in_flight), before=start - len(done), sent=done)
+            await self.bench.record(recording)
+            self.accepted.update(in_flight)
+            if is_killed(in_flight):
+                self.bench.run_out(batch)
+                await self.bench.recover(max_resends=self.policy.max_resends)
+                return True
+        last = batch.targets[max(batch.attempted_to, len(batch.targets) - step) :]
+        recording = Recording()
+        change(recording, batch, before=len(batch.targets) - len(last), sent=last, closes=True)
+        await self.bench.record(recording)
+        return False
+
+
+@pytest.mark.parametrize("max_resends", [1, 2, 3, 5])
+async def test_a_poisonous_recipient_is_the_only_one_that_is_not_sent(bench: Bench, max_resends: int) -> None:
+    run = await bench.planned_campaign(20)
     ((poison,),) = bench.ask("SELECT seq FROM targets ORDER BY seq OFFSET 5 LIMIT 1")
+    copies = Copies(bench, replace(POLICY, max_resends=max_resends))
     crashes = 0
 
-    while bench.states(run).keys() - {"sent", "failed"}:
-        (batch, *_) = await bench.claim(turns=1)
-        if poison in batch.targets:
-            await bench.mark(batch, len(batch.targets))
-            bench.run_out(batch)
-            await bench.recover()
-            crashes += 1
-        else:
-            await bench.finish_batch(batch)
+    while bench.states(run).keys() & {"queued", "claimed"}:
+        crashes += await copies.work(lambda in_flight: poison in in_flight)
 
-    assert bench.states(run) == {"sent": 15, "failed": 1}
-    assert bench.ask("SELECT target_seq FROM deliveries WHERE state = 'failed'") == [(poison,)]
-    assert crashes <= 3 + 4 + 3  # three of all, four halvings of sixteen, three of it alone
+    ((state, reason),) = bench.ask("SELECT state, reason FROM deliveries WHERE target_seq = %s", poison)
+    assert (state, str(reason).split(":")[0]) in {("unknown", reason), ("failed", "poison")}
+    assert bench.states(run) == {"sent": 19, state: 1}
+    assert crashes <= 1 + max_resends
+    assert max(copies.accepted.values()) <= 1 + max_resends
+    assert max(copies.accepted[target] for target in copies.accepted if target != poison) <= 3
+
+
+async def test_fourteen_kills_in_a_row_cost_nobody_more_copies_than_the_setting_says(bench: Bench) -> None:
+    run = await bench.planned_campaign(20)
+    copies = Copies(bench, replace(POLICY, max_resends=3))
+    for _ in range(14):
+        assert await copies.work(lambda _in_flight: True)
+
+    while bench.states(run).keys() & {"queued", "claimed"}:
+        await copies.work(lambda _in_flight: False)
+
+    assert bench.states(run) == {"sent": 20}
+    assert max(copies.accepted.values()) <= 1 + 3
+    assert bench.progress(run, "resends") == (copies.accepted.total() - 20,)
+
+
+async def test_a_worker_that_is_always_killed_comes_to_an_end(bench: Bench) -> None:
+    run = await bench.planned_campaign(6)
+    copies = Copies(bench, replace(POLICY, max_resends=3))
+
+    while bench.states(run).keys() & {"queued", "claimed"}:
+        await copies.work(lambda _in_flight: True)
+
+    assert bench.states(run) == {"unknown": 6}
+    assert set(copies.accepted.values()) == {1 + 3}
 
 
 async def test_a_recipient_waiting_for_mended_credentials_keeps_its_patience_over_a_crash(bench: Bench) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.retry import RetryPolicy, due_step_seconds, retry_delay_seconds
+from shared.domain.retry import RetryPolicy, due_step_seconds, goes_one_by_one, retry_delay_seconds
 
 POLICY = RetryPolicy(
     quick_retries=3,
@@ -63,3 +63,15 @@ def test_no_delay_is_negative_or_longer_than_cap_and_provider_ask(
 )
 def test_what_is_due_far_ahead_is_due_in_longer_steps(delay_seconds: float, step_seconds: float) -> None:
     assert due_step_seconds(delay_seconds) == step_seconds
+
+
+@pytest.mark.parametrize(
+    ("crashes", "resends", "is_alone"),
+    [(0, 0, False), (0, 3, False), (1, 1, False), (1, 3, True), (2, 2, True), (2, 0, True)],
+)
+def test_suspects_and_whoever_has_a_last_chance_after_a_crash_go_one_by_one(
+    crashes: int,
+    resends: int,
+    is_alone: bool,  # noqa: FBT001  # a parameter of the table
+) -> None:
+    assert goes_one_by_one(POLICY, crashes=crashes, resends=resends) == is_alone
