@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from shared.cli.verdict import judge
 from shared.db.queries.progress import Progress, read_progress
-from shared.db.queries.record import Recording
+from shared.db.queries.record import Recording, was_recorded
 from shared.db.session import create_engine, hot_transaction
 from shared.domain.clock import DatabaseClock
 from shared.domain.outcome import Accepted, AccountFault, Outcome, Refused, Retry, Unknown, UnknownRule
@@ -92,10 +92,13 @@ class Deliveries(RuleBasedStateMachine):
     def plan(self) -> None:
         self.runner.run(plan_next(self.planner))
 
-    @rule(claimer=st.sampled_from((0, 1)))
-    def claim(self, claimer: int) -> None:
+    @rule(claimer=st.sampled_from((0, 1)), room=st.integers(1, RECIPIENTS), is_excluded=st.booleans())
+    def claim(self, claimer: int, room: int, *, is_excluded: bool) -> None:
         self._change("UPDATE batches SET due_at = now() WHERE state = 'due'")  # time flies
-        for batch in self.runner.run(self.claimers[claimer].claim(QUEUE, turns=2, room=RECIPIENTS)):
+        excluded = [self.bench.provider_seq] if is_excluded else []
+        claim = self.claimers[claimer].claim(QUEUE, turns=2, room=room, excluded_providers=excluded)
+        for batch in self.runner.run(claim):
+            assert batch.claimed.provider_seq not in excluded
             if (ending := _ending_of(batch)) is None:
                 self.held.append(Held(batch))
             else:
@@ -145,7 +148,7 @@ class Deliveries(RuleBasedStateMachine):
         if held.in_flight:
             self._accept(held, data.draw(st.lists(st.sampled_from(held.in_flight), unique=True)))
         self.bench.run_out(held.batch.claimed)
-        self.runner.run(self.bench.recover(unknown_rule))
+        self.runner.run(self.bench.recover(unknown_rule, max_resends=PROMPT.max_resends))
         self.held.remove(held)
         self.lost.append(held)
 
@@ -185,6 +188,14 @@ class Deliveries(RuleBasedStateMachine):
             self.run,
         )
         assert counts.total() == planned
+        ((open_batches, batches_left),) = self._read(
+            "SELECT (SELECT count(*) FROM batches WHERE run = %s) + (SELECT count(*) FROM fan_outs WHERE run = %s),"
+            " batches_left FROM message_progress WHERE run = %s",
+            self.run,
+            self.run,
+            self.run,
+        )
+        assert open_batches == batches_left
         if not is_deleted:
             progress = self.runner.run(self._progress(message_id))
             assert {state: getattr(progress, state) for state in STATES if counts[state]} == counts
@@ -193,11 +204,11 @@ class Deliveries(RuleBasedStateMachine):
         """Everybody goes home; others finish what is left, and the judge looks at it."""
         for held in self.held:
             self.bench.run_out(held.batch.claimed)
-        self.runner.run(self.bench.recover())
+        self.runner.run(self.bench.recover(max_resends=PROMPT.max_resends))
         while self._read("SELECT 1 FROM fan_outs UNION ALL SELECT 1 FROM batches LIMIT 1"):
             self.held = []
             self.plan()
-            self.claim(0)
+            self.claim(0, RECIPIENTS, is_excluded=False)
             for held in self.held:
                 batch = held.batch
                 left = batch.claimed.targets[batch.attempted_to :]
@@ -206,6 +217,7 @@ class Deliveries(RuleBasedStateMachine):
                 assert self._write(batch, [(target, "", Accepted()) for target in left])
         with self.bench.factory.connect() as connection:
             assert judge(connection, self.record, self.run).violations == []
+        assert not self._read("SELECT FROM deliveries WHERE run = %s AND resends > %s", self.run, PROMPT.max_resends)
 
     def _write(self, batch: OpenBatch, results: list[Result]) -> bool:
         """As the recorder does it. False: the claim is stale."""
@@ -213,6 +225,7 @@ class Deliveries(RuleBasedStateMachine):
         recording.changes.append(Settling(recording, batch, PROMPT, self.clock.now()).settle(results))
         if self.runner.run(self.bench.record(recording)).stale:
             return False
+        assert self.runner.run(self._was_recorded(recording))  # what a lost connection would have asked
         batch.attempted_to = max(batch.attempted_to, batch.mark_to)
         batch.recorded_total += len(results)
         return True
@@ -240,6 +253,10 @@ class Deliveries(RuleBasedStateMachine):
                 return await cursor.fetchall() if reads else []
 
         return self.runner.run(execute())
+
+    async def _was_recorded(self, recording: Recording) -> bool:
+        async with hot_transaction(self.bench.engine) as connection:
+            return await was_recorded(connection, recording)
 
     async def _progress(self, message_id: object) -> Progress:
         async with hot_transaction(self.bench.engine) as connection:
