@@ -276,6 +276,32 @@ async def test_two_recorders_that_gather_for_the_same_moment_never_wait_for_each
     assert bench.progress(run, "batches_left") == (len(rows),)
 
 
+async def test_claims_and_recorders_at_once_lose_and_double_nobody(bench: Bench) -> None:
+    run = await bench.planned_campaign(160, batch_size=40)
+    due_at = datetime.now(UTC)
+    batches = [await bench.claim_one() for _ in range(4)]
+    sent: list[int] = []
+
+    async def turn_away_all(batch: ClaimedBatch) -> None:
+        for before in range(40):
+            await _turn_away(bench, batch, before=before, due_at=due_at)
+
+    async def send_what_is_due() -> None:
+        while len(sent) < 160:
+            for batch in await bench.claim(room=50):
+                await bench.finish_batch(batch)
+                sent.extend(batch.targets)
+            assert sum(bench.states(run).values()) == 160
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(send_what_is_due())
+        for batch in batches:
+            group.create_task(turn_away_all(batch))
+
+    assert sorted(sent) == sorted(target for batch in batches for target in batch.targets)
+    assert bench.progress(run, "sent, batches_left, finished_at IS NOT NULL") == (160, 0, True)
+
+
 async def test_a_repeated_recording_joins_nothing_twice(bench: Bench) -> None:
     run = await bench.planned_campaign(3)
     batch = await bench.claim_one()

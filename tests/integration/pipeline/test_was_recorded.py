@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.db.queries.claim import ClaimedBatch
-from shared.db.queries.record import Recording, record, was_recorded
+from shared.db.queries.record import FollowingBatch, Recording, record, was_recorded
 from shared.db.session import hot_transaction
 from tests.integration.pipeline.conftest import LEASE_SECONDS, Bench, change
+
+DUE_AT = datetime(2026, 7, 1, tzinfo=UTC)
 
 Change = Callable[[Recording, ClaimedBatch], None]
 
@@ -40,9 +42,34 @@ def _release(recording: Recording, batch: ClaimedBatch) -> None:
     change(recording, batch, marked=0).release_at = datetime.now(UTC)
 
 
+def _retry(recording: Recording, batch: ClaimedBatch) -> None:
+    """One recipient moves on, into a batch that the other one's retry joins."""
+    change(recording, batch, marked=1).recorded_total = 1
+    recording.following[batch.seq].append(
+        FollowingBatch(
+            batch.run,
+            batch.project_seq,
+            batch.message_seq,
+            batch.queue,
+            batch.provider_seq,
+            batch.targets[:1],
+            due_at=DUE_AT,
+            attempt=2,
+            resends=0,
+        )
+    )
+
+
 @pytest.mark.parametrize(
     "changes",
-    [(_mark, _outcome), (_outcome, _closing), (_closing, _mark), (_closing, _closing), (_mark, _release)],
+    [
+        (_mark, _outcome),
+        (_outcome, _closing),
+        (_closing, _mark),
+        (_closing, _closing),
+        (_mark, _release),
+        (_retry, _retry),
+    ],
 )
 async def test_a_recording_is_known_by_any_of_its_batches(bench: Bench, changes: tuple[Change, Change]) -> None:
     recording = Recording()
