@@ -23,6 +23,7 @@ from shared.domain.status import Lane
 from shared.providers.contract import Account, Adapter
 from workers.breaker import Breaker
 from workers.rate import Rate
+from workers.retry_budget import RetryBudget
 from workers.window import Share, Window
 
 PERIOD_SECONDS: Final = 1.0
@@ -106,6 +107,7 @@ class OpenAccount:
     pace: Pace
     rate: Rate | None = None  # None: not limited
     breaker: Breaker = field(default_factory=Breaker)
+    retries: RetryBudget = field(default_factory=RetryBudget)
     # at rest
     rests_until: float = 0.0  # monotonic
     is_told_to_rest: bool = False  # for so long: the provider itself named the time
@@ -184,13 +186,16 @@ class OpenAccount:
             finally:
                 self.is_being_probed = False
 
+    @property
+    def is_to_be_probed(self) -> bool:
+        """Whether its rest is over and one recipient should find out."""
+        return self.is_probed and not self.is_being_probed and self.rests_until <= time.monotonic()
+
     def is_open_for(self, lane: Lane, unmarked: int) -> bool:
         """Whether more batches of it are worth claiming, with so many recipients claimed and not yet marked."""
-        if self.is_faulty:  # its batches are claimed all the same, to be told why they wait
+        if self.is_faulty:  # its batches are claimed all the same, so that each is told why it waits
             return True
-        if self.is_probed:
-            return self.rests_until <= time.monotonic() and not self.is_being_probed and not unmarked
-        return unmarked < self.pace.share.most(lane)
+        return not self.is_probed and unmarked < self.pace.share.most(lane)
 
     def _note_failure(self, reason: str, after_seconds: float) -> None:
         self.pace.note(answers=0, refusals=1)
@@ -280,6 +285,14 @@ class Accounts:
             seq
             for seq, account in self._open.items()
             if account.provider.kind == queue.kind and not account.is_open_for(queue.lane, unmarked.get(seq, 0))
+        ]
+
+    def to_probe(self, queue: DeliveryQueue) -> list[int]:
+        """provider_seqs of which one batch should be claimed, to find out whether the account works again."""
+        return [
+            seq
+            for seq, account in self._open.items()
+            if account.provider.kind == queue.kind and not account.is_faulty and account.is_to_be_probed
         ]
 
     def close_idle(self) -> None:

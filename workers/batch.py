@@ -60,5 +60,10 @@ class OpenBatch:
     is_stopping: bool = False  # mark nothing further; what is in flight is still recorded
 
     @property
+    def is_retry(self) -> bool:
+        """Whether a provider was asked about these recipients before. A crash of ours is no word of its."""
+        return self.claimed.attempt > 1 and not self.claimed.crashes
+
+    @property
     def unmarked(self) -> int:
         return len(self.claimed.targets) - max(self.attempted_to, self.mark_to)

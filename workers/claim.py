@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -32,6 +32,8 @@ from shared.providers.contract import Content
 from shared.providers.registry import adapter_facts
 from workers.batch import OpenBatch
 from workers.window import Window
+
+FURTHER_LOOKS: Final = 10
 
 Value = TypeVar("Value")
 
@@ -73,6 +75,25 @@ class Claimer:
             claimed = await self._claim(
                 connection, queue, turns=turns, room=room, excluded_providers=excluded_providers
             )
+        return await self._load_claimed(claimed, began)
+
+    async def claim_of(self, provider_seq: int, queue: str) -> list[OpenBatch]:
+        """The oldest batch that is due of one account, out of turn."""
+        began = time.monotonic()
+        async with hot_statements(self._engine) as connection:
+            claim = await claim_batches(
+                connection,
+                queue=queue,
+                after=Turn(),
+                turns=1,
+                room=1,
+                lease_seconds=self._lease_seconds,
+                worker=self._worker,
+                only_provider=provider_seq,
+            )
+        return await self._load_claimed(claim.batches, began)
+
+    async def _load_claimed(self, claimed: Sequence[ClaimedBatch], began: float) -> list[OpenBatch]:
         metrics.CLAIM_SECONDS.labels("some" if claimed else "none").observe(time.monotonic() - began)
         if not claimed:
             return []
@@ -102,7 +123,9 @@ class Claimer:
     async def _claim(
         self, connection: HotConnection, queue: str, *, turns: int, room: int, excluded_providers: Sequence[int]
     ) -> list[ClaimedBatch]:
-        """Go on with the round; where it ends before turns and room are used, start the next."""
+        """Go on with the round; where it ends before turns and room are used, start the next. Where nothing was found
+        among all that it may look at, look behind that, some times: much may wait there for nothing but its time.
+        """
         claim_after = partial(
             claim_batches,
             connection,
@@ -113,6 +136,10 @@ class Claimer:
         )
         after = self._turns.get(queue, Turn())
         claim = await claim_after(after=after, turns=turns, room=room)
+        for _ in range(FURTHER_LOOKS):
+            if claim.batches or claim.next == Turn():
+                break
+            claim = await claim_after(after=claim.next, turns=turns, room=room)
         claimed = claim.batches
         if claim.next == Turn() != after:
             turns -= len({(batch.message_seq, batch.provider_seq) for batch in claimed})

@@ -16,8 +16,8 @@ from shared import metrics
 from shared.db.queries.claim import LoadedTarget
 from shared.db.queries.finish import NO_PROVIDER
 from shared.domain.clock import DatabaseClock
-from shared.domain.outcome import Accepted, AccountFault, Outcome, Retry, Unknown
-from shared.domain.retry import RetryPolicy
+from shared.domain.outcome import Accepted, AccountFault, DeadAddress, Outcome, Refused, Retry, Unknown
+from shared.domain.retry import RetryPolicy, goes_one_by_one
 from shared.domain.status import DeliveryState
 from shared.errors import ConfigurationError, NotReachable, StaleClaim
 from shared.providers.contract import SendRequest
@@ -28,6 +28,9 @@ from workers.recorder import Recorder
 
 LONG_REST_SECONDS = 1.0
 """An account that rests for longer is not waited for: its batches go back with a due time."""
+
+RETRY_PAUSE_SECONDS = 0.1
+"""How long retries wait for the answers to others that decide whether there is a budget for them."""
 
 FILES_RETRY_SECONDS = 15.0
 """How long a batch waits whose message's attachments could not be read."""
@@ -128,16 +131,17 @@ class Deliverer:
         groups: set[asyncio.Task[None]] = set()
         try:
             while batch.unmarked and not self._is_to_stop(batch):
-                rest_seconds = account.rest_seconds(batch.claimed.run)
-                if rest_seconds > LONG_REST_SECONDS:
+                pause_seconds = self._pause_seconds(account, batch)
+                if pause_seconds > LONG_REST_SECONDS:
                     break
-                if rest_seconds:
-                    await asyncio.sleep(rest_seconds)
-                elif account.must_probe(batch.claimed.run):
-                    if not await self._probe(batch, account, groups):
-                        break
-                else:
-                    await self._send_next(batch, account, groups, max(1, account.pace.limit // 4))
+                if pause_seconds:
+                    await asyncio.sleep(pause_seconds)
+                elif not account.must_probe(batch.claimed.run):
+                    await self._send_next(batch, account, groups, self._group_size(account, batch))
+                    if self._goes_one_by_one(batch):
+                        await asyncio.gather(*groups)
+                elif not await self._probe(batch, account, groups):
+                    break
             if groups:
                 await asyncio.gather(*groups)
         except BaseException:
@@ -145,6 +149,20 @@ class Deliverer:
                 group.cancel()
             raise
         await self._end_claim(account, batch)
+
+    def _pause_seconds(self, account: OpenAccount, batch: OpenBatch) -> float:
+        """How long the account may take nothing of this batch; 0: it may now."""
+        pause_seconds = account.rest_seconds(batch.claimed.run)
+        if batch.is_retry and not pause_seconds and account.retries.room <= 0:
+            pause_seconds = max(account.retries.wait_seconds, RETRY_PAUSE_SECONDS)
+        return pause_seconds
+
+    def _group_size(self, account: OpenAccount, batch: OpenBatch) -> int:
+        """Recipients to hand over in one call of the adapter."""
+        return 1 if self._goes_one_by_one(batch) else max(1, account.pace.limit // 4)
+
+    def _goes_one_by_one(self, batch: OpenBatch) -> bool:
+        return goes_one_by_one(self._policy, crashes=batch.claimed.crashes, resends=batch.claimed.resends)
 
     async def _end_claim(self, account: OpenAccount, batch: OpenBatch) -> None:
         """Nothing of it is in flight: close it, or give the rest back."""
@@ -185,6 +203,8 @@ class Deliverer:
             await self._recorder.mark(batch, start + taken)
         except BaseException:
             batch.share.give_back(batch.queue.lane, taken)
+            if batch.is_retry:
+                account.retries.give_back(taken)
             raise
         group = asyncio.create_task(self._send_group(batch, account, batch.claimed.targets[start : start + taken]))
         groups.add(group)
@@ -194,16 +214,20 @@ class Deliverer:
         """What the account's rate allows and the window has room for; 0: no token came, or meanwhile the batch is to
         stop, or the account rests.
         """
-        allowed = await account.rate.take(wanted) if account.rate else wanted
+        if batch.is_retry:
+            wanted = account.retries.take(wanted)
+        allowed = await account.rate.take(wanted) if account.rate and wanted else wanted
         taken = await batch.share.take(batch.queue.lane, allowed) if allowed else 0
         is_in_vain = self._is_to_stop(batch) or account.rest_seconds(batch.claimed.run) > 0.0
-        if not is_in_vain and wanted > 1 and account.must_probe(batch.claimed.run):
+        if wanted > 1 and account.must_probe(batch.claimed.run):
             is_in_vain = True  # it was well when this began
         used = 0 if is_in_vain else taken
         if taken > used:
             batch.share.give_back(batch.queue.lane, taken - used)
         if account.rate:
             account.rate.give_back(allowed - used)
+        if batch.is_retry:
+            account.retries.give_back(wanted - used)
         return used
 
     async def _send_group(self, batch: OpenBatch, account: OpenAccount, target_seqs: Sequence[int]) -> None:
@@ -226,10 +250,16 @@ class Deliverer:
                     batch.roles.get(target_seq, "to"),
                 )
             )
+        if batch.is_retry:
+            account.retries.give_back(len(target_seqs) - len(requests))
+        else:
+            account.retries.note_first_tries(len(requests))
         if not requests:
             return
         if time.monotonic() > batch.lease_deadline - self._provider_timeout_seconds(batch.queue.kind):
             # frozen or cut off for too long: another worker may hold these soon, so nothing is sent any more
+            if batch.is_retry:
+                account.retries.give_back(len(requests))
             self._add_all(batch, seqs, requests, Retry("the lease was too short to send", after_seconds=0.0))
             return
         await self._hand_over(batch, account, seqs, requests)
@@ -238,7 +268,6 @@ class Deliverer:
         self, batch: OpenBatch, account: OpenAccount, seqs: list[int], requests: list[SendRequest]
     ) -> None:
         add = self._recorder.add
-        run = batch.claimed.run
         open_indexes = set(range(len(requests)))
         began = time.monotonic()
         in_flight = metrics.IN_FLIGHT.labels(batch.queue.kind)
@@ -248,21 +277,26 @@ class Deliverer:
                 if len(open_indexes) == len(requests):  # the first answer of each group is the sample
                     metrics.PROVIDER_SECONDS.labels(batch.queue.kind).observe(time.monotonic() - began)
                 open_indexes.discard(index)
-                outcome = answer
-                if isinstance(answer, Accepted):
-                    account.note_acceptance(run)
-                else:
-                    retry_seconds = self._policy.account_fault_retry_seconds
-                    outcome = account.observe(answer, retry_seconds, run=run, attempt=batch.claimed.attempt)
-                add(batch, (seqs[index], requests[index].identifier, outcome))
+                add(batch, (seqs[index], requests[index].identifier, self._learn(account, batch, answer)))
         except Exception as error:
             # a bug in an adapter must not lose recipients: they count as unknown, which they are
             log.exception("adapter failed", kind=batch.queue.kind, error=type(error).__name__)
         finally:
             for index in open_indexes:
-                add(batch, (seqs[index], requests[index].identifier, Unknown("the adapter gave no outcome")))
+                outcome = self._learn(account, batch, Unknown("the adapter gave no outcome"))
+                add(batch, (seqs[index], requests[index].identifier, outcome))
             in_flight.dec(len(requests))
         account.pace.note(answers=len(requests), refusals=0)
+
+    def _learn(self, account: OpenAccount, batch: OpenBatch, answer: Outcome) -> Outcome:
+        """What an answer is worth, once the account has learnt from it."""
+        if batch.is_retry:
+            account.retries.note_retry(is_accepted=isinstance(answer, Accepted | Refused | DeadAddress))
+        if isinstance(answer, Accepted):
+            account.note_acceptance(batch.claimed.run)
+            return answer
+        retry_seconds = self._policy.account_fault_retry_seconds
+        return account.observe(answer, retry_seconds, run=batch.claimed.run, attempt=batch.claimed.attempt)
 
     def _add_all(
         self, batch: OpenBatch, seqs: Sequence[int], requests: Sequence[SendRequest], outcome: Outcome
@@ -273,7 +307,7 @@ class Deliverer:
     async def _give_back_unsent(self, batch: OpenBatch, account: OpenAccount) -> None:
         """The process stops or the account rests: the unmarked rest becomes due again."""
         run = batch.claimed.run
-        after_seconds = account.rest_seconds(run)
+        after_seconds = self._pause_seconds(account, batch)
         if account.must_probe(run) and not batch.is_stopping:
             after_seconds = max(after_seconds, LONG_REST_SECONDS)  # another batch is finding out
         if account.is_faulty or run in account.doubts:

@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -46,27 +45,13 @@ REFRESH_SECONDS: Final = 2.0
 
 CLOSE_IDLE_SECONDS: Final = 60.0
 
-FIRST_TURNS: Final = 8
 MOST_TURNS: Final = 256
 """Messages one claim may take a batch of: a thousand one-recipient messages cost a handful of claims."""
 
+PROBES_AT_ONCE: Final = 8
+"""Accounts of a queue that one look probes: each costs a claim of its own, which others wait for."""
+
 log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Appetite:
-    """How many batches of a queue are worth claiming at once: more while there are more, fewer of large ones."""
-
-    turns: int = FIRST_TURNS
-    recipients_per_batch: float = 1.0
-
-    def for_room(self, room: int) -> int:
-        return max(1, min(self.turns, int(room / self.recipients_per_batch)))
-
-    def learn(self, asked: int, batches: Sequence[OpenBatch]) -> None:
-        if batches:
-            self.recipients_per_batch = sum(len(batch.claimed.targets) for batch in batches) / len(batches)
-        self.turns = min(MOST_TURNS, 2 * asked) if len(batches) == asked else max(FIRST_TURNS, len(batches))
 
 
 class Drain:
@@ -96,7 +81,6 @@ class Drain:
         self._window = window
         self._ringer = ringer
         self._unrung_seconds = unrung_seconds
-        self._appetites: defaultdict[str, _Appetite] = defaultdict(_Appetite)  # key: queue
         self._delivering: dict[asyncio.Task[None], OpenBatch] = {}
         self._planning: dict[bool, asyncio.Task[None]] = {}  # key: is it for large messages
         self._is_stopping = False
@@ -200,14 +184,14 @@ class Drain:
                 break
             queue = parse_delivery_queue(name)
             unmarked = self._unmarked(queue)
+            batches: list[OpenBatch] = []
+            for provider_seq in self._accounts.to_probe(queue)[:PROBES_AT_ONCE]:
+                if not unmarked.get(provider_seq):
+                    batches += await self._claimer.claim_of(provider_seq, name)
             closed = self._accounts.closed_for(queue, unmarked)
             room = self._room(queue, unmarked, closed)
-            if room <= 0:
-                continue
-            appetite = self._appetites[name]
-            turns = appetite.for_room(room)
-            batches = await self._claimer.claim(name, turns=turns, room=room)
-            appetite.learn(turns, batches)
+            if room > 0:
+                batches += await self._claimer.claim(name, turns=MOST_TURNS, room=room, excluded_providers=closed)
             for batch in batches:
                 batch.is_stopping = self._is_stopping
                 task = asyncio.create_task(self._deliverer.deliver(batch))

@@ -54,6 +54,7 @@ async def recover(context: UpkeepContext) -> None:
                 batches=recovered.batches,
                 resent=recovered.resent,
                 left=recovered.left,
+                exhausted=recovered.exhausted,
                 poisoned=recovered.poisoned,
             )
             for queue in recovered.queues:

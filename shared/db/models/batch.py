@@ -13,14 +13,14 @@ class Batch(Base):
 
     __tablename__ = "batches"
     __table_args__ = (
-        # the claim: turns over (project, message, account) within a queue, oldest first; holds nothing that cannot be
+        # the claim: turns over (project, account, message) within a queue, oldest first; holds nothing that cannot be
         # claimed. Recording finds by it what retries may join
         Index(
             "batches_turns_idx",
             "queue",
             "project_seq",
-            "message_seq",
             "provider_seq",
+            "message_seq",
             "due_at",
             "seq",
             postgresql_where=text("state = 'due'"),

@@ -10,15 +10,20 @@ from psycopg.rows import class_row
 from shared.db.session import HotConnection
 
 _RECIPIENTS = "greatest(cardinality(targets) - attempted_to, 1)"
-_IS_READY = "due_at <= now() AND provider_seq <> ALL(%(excluded)s::bigint[])"
+_IS_OPEN = "{row}provider_seq <> ALL(%(excluded)s::bigint[]) AND ({row}provider_seq = %(only)s) IS NOT FALSE"
+_IS_READY = f"due_at <= now() AND {_IS_OPEN.format(row='')}"
 _RECIPIENTS_IF_READY = f"CASE WHEN {_IS_READY} THEN {_RECIPIENTS} ELSE 0 END"
 
-# Turns: a loose index scan steps over (project, message, account) within the queue, starting after the one visited
+# where the account is closed, the walk goes on behind all of its messages
+_MESSAGE_OR_LAST = f"CASE WHEN {_IS_OPEN.format(row='walked.')} THEN walked.message_seq ELSE {2**63 - 1} END"
+
+# Turns: a loose index scan steps over (project, account, message) within the queue, starting after the one visited
 # last and coming round again, and takes the oldest batch of each that has one due. So ten thousand ready batches of one
 # campaign cost as much as one, and a second campaign or project waits one turn at most. Each step is one index probe
 # on batches_turns_idx, which holds nothing that is paused or claimed; it lands on the oldest batch, so the same probe
-# tells whether its time has come, and whether its account may be used. What only waits is passed over, at most
-# MOST_STEPS of it in one claim: the next one goes on behind it. The walk ends where what it found fills the room.
+# tells whether its time has come, and whether its account may be used. An account that may not is passed over in one
+# step, however much is due there. What only waits is passed over, too, at most MOST_STEPS of it in one claim: the next
+# one goes on behind it. The walk ends where what it found fills the room.
 #
 # Shares: what room a whole round leaves goes to everybody's second batches, then to their third ones, and so on, oldest
 # first. How many of each are looked at, and locked, is told by the size of its oldest: many where that is small, one
@@ -28,34 +33,34 @@ _RECIPIENTS_IF_READY = f"CASE WHEN {_IS_READY} THEN {_RECIPIENTS} ELSE 0 END"
 _CLAIM = f"""
 WITH RECURSIVE walked AS (
     (
-        SELECT project_seq, message_seq, provider_seq, recipients, 1 AS step, sign(recipients)::int AS turn,
+        SELECT project_seq, provider_seq, message_seq, recipients, 1 AS step, sign(recipients)::int AS turn,
             recipients AS found
         FROM (
-            SELECT project_seq, message_seq, provider_seq, {_RECIPIENTS_IF_READY} AS recipients
+            SELECT project_seq, provider_seq, message_seq, {_RECIPIENTS_IF_READY} AS recipients
             FROM batches
             WHERE state = 'due' AND queue = %(queue)s
-                AND (project_seq, message_seq, provider_seq)
-                    > (%(after_project)s, %(after_message)s, %(after_provider)s)
-            ORDER BY project_seq, message_seq, provider_seq, due_at
+                AND (project_seq, provider_seq, message_seq)
+                    > (%(after_project)s, %(after_provider)s, %(after_message)s)
+            ORDER BY project_seq, provider_seq, message_seq, due_at
             LIMIT 1
         ) AS first
     )
     UNION ALL
-    SELECT next.project_seq, next.message_seq, next.provider_seq, next.recipients, walked.step + 1,
+    SELECT next.project_seq, next.provider_seq, next.message_seq, next.recipients, walked.step + 1,
         walked.turn + sign(next.recipients)::int, walked.found + next.recipients
     FROM walked
     CROSS JOIN LATERAL (
-        SELECT project_seq, message_seq, provider_seq, {_RECIPIENTS_IF_READY} AS recipients
+        SELECT project_seq, provider_seq, message_seq, {_RECIPIENTS_IF_READY} AS recipients
         FROM batches
         WHERE state = 'due' AND queue = %(queue)s
-            AND (project_seq, message_seq, provider_seq)
-                > (walked.project_seq, walked.message_seq, walked.provider_seq)
-        ORDER BY project_seq, message_seq, provider_seq, due_at
+            AND (project_seq, provider_seq, message_seq)
+                > (walked.project_seq, walked.provider_seq, {_MESSAGE_OR_LAST})
+        ORDER BY project_seq, provider_seq, message_seq, due_at
         LIMIT 1
     ) AS next
     WHERE walked.turn < %(turns)s AND walked.step < %(steps)s AND walked.found < %(room)s
 ), picked AS (
-    SELECT walked.project_seq, walked.message_seq, walked.provider_seq, pick.*
+    SELECT walked.project_seq, walked.provider_seq, walked.message_seq, pick.*
     FROM walked
     CROSS JOIN (
         SELECT max(turn) AS turns,
@@ -76,13 +81,13 @@ WITH RECURSIVE walked AS (
     WHERE walked.recipients > 0
 ), placed AS (
     SELECT *, row_number() OVER (
-        PARTITION BY project_seq, message_seq, provider_seq ORDER BY due_at, seq
+        PARTITION BY project_seq, provider_seq, message_seq ORDER BY due_at, seq
     ) AS place
     FROM picked
 ), ranked AS (
     SELECT *, row_number() OVER served AS number, sum(recipients) OVER served AS filled
     FROM placed
-    WINDOW served AS (ORDER BY place, project_seq, message_seq, provider_seq)
+    WINDOW served AS (ORDER BY place, project_seq, provider_seq, message_seq)
 ), claimed AS (
     UPDATE batches
     SET state = 'claimed', token = nextval('fence_tokens'), claimed_by = %(worker)s,
@@ -95,17 +100,17 @@ WITH RECURSIVE walked AS (
 SELECT last.*, claimed.*
 FROM (
     -- the last one visited before the first that nothing was taken of, for want of room
-    SELECT project_seq, message_seq, provider_seq,
+    SELECT project_seq, provider_seq, message_seq,
         turn >= %(turns)s OR step >= %(steps)s OR found >= %(room)s OR step < (SELECT max(step) FROM walked)
     FROM walked
     WHERE NOT EXISTS (
         SELECT FROM ranked
         WHERE place = 1 AND filled > %(room)s AND number > 1
-            AND (ranked.project_seq, ranked.message_seq, ranked.provider_seq)
-                <= (walked.project_seq, walked.message_seq, walked.provider_seq)
+            AND (ranked.project_seq, ranked.provider_seq, ranked.message_seq)
+                <= (walked.project_seq, walked.provider_seq, walked.message_seq)
     )
     ORDER BY step DESC LIMIT 1
-) AS last (last_project, last_message, last_provider, is_stopped)
+) AS last (last_project, last_provider, last_message, is_stopped)
 LEFT JOIN claimed ON true
 ORDER BY claimed.number
 """  # noqa: S608  # of constants
@@ -150,8 +155,8 @@ class Turn:
     """
 
     project_seq: int = 0
-    message_seq: int = 0
     provider_seq: int = 0
+    message_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +177,13 @@ async def claim_batches(
     lease_seconds: float,
     worker: str,
     excluded_providers: Sequence[int] = (),
+    only_provider: int | None = None,
 ) -> Claim:
     """Take the oldest due batch of each of the next `turns` messages that have one; more of them while they fit, where
     the walk went once round all messages.
 
     `room`: recipients that can be sent now; a single batch is taken though it is larger. `excluded_providers`: accounts
-    whose batches stay where they are. Committed at once by the caller.
+    whose batches stay where they are; `only_provider`: the one to take batches of. Committed at once by the caller.
     """
     cursor = await connection.execute(
         _CLAIM,
@@ -192,6 +198,7 @@ async def claim_batches(
             "steps": MOST_STEPS,
             "most": MOST_BATCHES,
             "excluded": list(excluded_providers),
+            "only": only_provider,
             "lease": lease_seconds,
             "worker": worker,
         },

@@ -11,6 +11,7 @@ from shared.db.session import hot_transaction
 from shared.domain.clock import DatabaseClock
 from tests.factories import Factory
 from tests.integration.pipeline.conftest import LEASE_SECONDS, QUEUE, Bench
+from workers import claim as worker_claim
 from workers.claim import Claimer
 from workers.window import Window
 
@@ -63,10 +64,9 @@ async def test_messages_that_wait_for_their_retries_starve_nobody(
     bench.do("UPDATE batches SET due_at = now() + interval '1 hour'")
     due = await bench.planned_campaign(1)
     claimer = _claimer(bench)
-    # a claim looks at so many messages; what lies behind them is the next claim's
+    # a statement looks at so many messages; where none of them has anything, the next one looks behind them
     monkeypatch.setattr(claim_queries, "MOST_STEPS", 4)
 
-    assert await _claimed_runs(claimer, turns=1, room=1) == []
     assert await _claimed_runs(claimer, turns=1, room=1) == [due]
 
 
@@ -221,3 +221,31 @@ async def test_a_lease_whose_row_is_locked_is_not_waited_for_and_not_lost(bench:
             renewed = await renew_leases(renewing, held, lease_seconds=LEASE_SECONDS)
 
     assert (renewed.ours, renewed.locked) == ({free.seq}, {locked.seq})
+
+
+async def test_an_account_that_can_send_nothing_is_passed_over_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(6):
+        await bench.planned_campaign(1)
+    other = bench.factory.provider("fcm", "other", credentials={})
+    due = await bench.planned_campaign(1)
+    bench.do("UPDATE batches SET provider_seq = %s WHERE run = %s", other, due)
+    monkeypatch.setattr(claim_queries, "MOST_STEPS", 2)
+    monkeypatch.setattr(worker_claim, "FURTHER_LOOKS", 0)
+
+    claimed = await _claimer(bench).claim(QUEUE, turns=8, room=8, excluded_providers=[bench.provider_seq])
+
+    assert [batch.claimed.run for batch in claimed] == [due]
+
+
+async def test_one_account_s_oldest_batch_can_be_claimed_out_of_turn(bench: Bench) -> None:
+    for _ in range(6):
+        await bench.planned_campaign(1)
+    other = bench.factory.provider("fcm", "other", credentials={})
+    runs = [await bench.planned_campaign(1) for _ in range(2)]
+    bench.do("UPDATE batches SET provider_seq = %s WHERE run = ANY(%s)", other, runs)
+
+    claimed = await _claimer(bench).claim_of(other, QUEUE)
+
+    assert [batch.claimed.run for batch in claimed] == runs[:1]

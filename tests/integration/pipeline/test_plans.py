@@ -132,6 +132,7 @@ def test_a_claim_reads_only_what_can_be_claimed(
             "room": room,
             "most": claim_queries.MOST_BATCHES,
             "excluded": [2],
+            "only": None,
             "steps": claim_queries.MOST_STEPS,
             "lease": 60.0,
             "worker": "test",

@@ -1,4 +1,4 @@
-"""Let a claim step over a message's batches at one account to those at the next
+"""Let a claim step over all that is due at one account to what is due at the next
 
 The index that knew messages alone goes with it: it would cost every batch that is written, claimed and given back.
 Code from before finds its batches by the new one too, at the price of sorting those of each message that it looks at.
@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 _IS_DUE = sa.text("state = 'due'")
-_COLUMNS = ["queue", "project_seq", "message_seq", "provider_seq", "due_at", "seq"]
+_COLUMNS = ["queue", "project_seq", "provider_seq", "message_seq", "due_at", "seq"]
 
 
 def upgrade() -> None:
