@@ -5,21 +5,15 @@ import binascii
 import re
 from collections.abc import Sequence
 from hashlib import sha256
-from html.parser import HTMLParser
 from typing import Final
 from urllib.parse import quote
 
 from shared.providers.contract import ContentFile
+from shared.providers.email.plain_text import text_of_html
 
 LINE_LIMIT_BYTES: Final = 998  # RFC 5321 §4.5.3.1.6, without CRLF
 
 NAME_PIECE: Final = 60  # characters of a file's name on one line
-
-UNREAD_TAGS: Final = frozenset({"style", "script", "head", "title", "template"})
-LINE_TAGS: Final = frozenset(
-    {"address", "article", "blockquote", "br", "div", "dl", "dt", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6"}
-    | {"header", "hr", "li", "ol", "p", "pre", "section", "table", "tr", "ul"}
-)
 
 
 def render_body(text: str, *, is_html: bool) -> bytes:
@@ -66,45 +60,6 @@ def _file_name(name: str) -> str:
         return f"filename*=utf-8''{pieces[0]}"
     pieces[0] = f"utf-8''{pieces[0]}"
     return ";\r\n ".join(f"filename*{number}*={piece}" for number, piece in enumerate(pieces))
-
-
-def text_of_html(html: str) -> str:
-    """What a reader without HTML sees: tags stripped, style and script left out, a link's address after its text."""
-    reader = _TextReader()
-    reader.feed(html)
-    reader.close()
-    lines = (re.sub(r"\s+", " ", line).strip() for line in "".join(reader.pieces).split("\n"))
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
-
-
-class _TextReader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.pieces: list[str] = []
-        self._unread = 0  # how many unread elements are open
-        self._links: list[str] = []  # addresses of the open links
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in UNREAD_TAGS:
-            self._unread += 1
-        elif tag in LINE_TAGS:
-            self.pieces.append("\n")
-        elif tag == "a":
-            self._links.append(dict(attrs).get("href") or "")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in UNREAD_TAGS:
-            self._unread = max(0, self._unread - 1)
-        elif tag in LINE_TAGS:
-            self.pieces.append("\n")
-        elif tag == "a" and self._links:
-            address = self._links.pop()
-            if address.startswith(("https://", "http://")) and address != "".join(self.pieces[-1:]).strip():
-                self.pieces.append(f" ({address})")
-
-    def handle_data(self, data: str) -> None:
-        if not self._unread:
-            self.pieces.append(re.sub(r"\s+", " ", data))
 
 
 def _part(subtype: str, text: str) -> bytes:

@@ -7,8 +7,8 @@ from typing import Any
 from shared.domain.outcome import AccountFault, Refused
 from shared.providers.contract import Account, Content, ContentFile
 from shared.providers.email.address import Address, read_address
-from shared.providers.email.bodies import text_of_html
 from shared.providers.email.headers import HeaderRefused, check_value
+from shared.providers.email.plain_text import text_of_html
 
 
 class MailRefused(Exception):  # named for what happened

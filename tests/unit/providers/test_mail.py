@@ -71,8 +71,8 @@ def test_html_comes_with_its_text() -> None:
         "For you:",
         "see this (https://example.com/a?b=1&c=2)",
         "",
-        "one",
-        "two",
+        "- one",
+        "- two",
     ]
     assert "<script>" in text_of(html)
 
