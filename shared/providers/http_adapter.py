@@ -91,7 +91,7 @@ class HttpAdapter(ABC, Generic[Rendered]):
         """What became of each recipient of a call, or of all alike. A success that cannot be read is Unknown."""
 
     async def send(self, content: Content, requests: Sequence[SendRequest]) -> AsyncIterator[tuple[int, Outcome]]:
-        rendered = self._renderings.of(content)
+        rendered = await self._renderings.of(content)
         sayable: list[int] = []
         for index, request in enumerate(requests):
             refusal = rendered if isinstance(rendered, (Refused, AccountFault)) else self.refusal_of(request)

@@ -48,7 +48,7 @@ class SmtpAdapter:
         return 2 * self._settings.smtp_connections + WAITING_MAILS
 
     async def send(self, content: Content, requests: Sequence[SendRequest]) -> AsyncIterator[tuple[int, Outcome]]:
-        template = self._templates.of(content)
+        template = await self._templates.of(content)
         try:
             pool = self._pool = self._pool or self._make_pool()
             if isinstance(template, MailRefused):

@@ -60,7 +60,7 @@ class PushAdapter(ABC, Generic[Message]):
         """What became of one recipient; None: the token is not accepted any more."""
 
     async def send(self, content: Content, requests: Sequence[SendRequest]) -> AsyncIterator[tuple[int, Outcome]]:
-        message = self._messages.of(content)
+        message = await self._messages.of(content)
         if isinstance(message, Refused):
             for index in range(len(requests)):
                 yield index, message

@@ -1,5 +1,8 @@
 """Renderings are kept for the batches to come, but neither too many nor too large ones."""
 
+import asyncio
+import threading
+
 import pytest
 
 from shared.domain.status import Channel
@@ -16,30 +19,85 @@ class Renderer:
         self.rendered.append(content)
         return len(self.rendered)
 
-    def is_kept(self, content: Content) -> bool:
+    async def is_kept(self, content: Content) -> bool:
         """Asking for one that is not kept would render it, and so is left to the end of a test."""
         count = len(self.rendered)
-        self.renderings.of(content)
+        await self.renderings.of(content)
         return len(self.rendered) == count
 
 
-def mail(*sizes: int) -> Content:
+def mail(*sizes: int, run: int = 1, text: str = "Hello") -> Content:
     """With files of these sizes."""
-    return Content(1, Channel.EMAIL, {}, 0.0, tuple(ContentFile("a", "text/plain", b"x" * size) for size in sizes))
+    files = tuple(ContentFile("a", "text/plain", b"x" * size) for size in sizes)
+    return Content(run, Channel.EMAIL, {"content": text}, 0.0, files)
 
 
-def test_the_same_object_is_rendered_once() -> None:
-    renderer, first, equal = Renderer(), mail(), mail()
-    assert [renderer.renderings.of(content) for content in (first, first, equal, first)] == [1, 1, 2, 1]
-
-
-def test_the_oldest_make_room_by_number() -> None:
+@pytest.mark.parametrize("text", ["Hello", "Hello" * 10_000])
+async def test_every_batch_of_a_message_shares_what_was_rendered_once(text: str) -> None:
     renderer = Renderer()
-    contents = [mail() for _ in range(KEPT + 1)]
+    assert [await renderer.renderings.of(mail(text=text)) for _ in range(3)] == [1, 1, 1]
+    assert await renderer.renderings.of(mail(run=2, text=text)) == 2
+
+
+async def test_another_content_of_the_same_run_is_never_mistaken_for_the_first() -> None:
+    renderer = Renderer()
+    assert [await renderer.renderings.of(mail(text=text)) for text in ("a", "b", "a")] == [1, 2, 3]
+
+
+async def test_batches_that_come_together_wait_for_one_rendering() -> None:
+    renderer = Renderer()
+    content = mail(3_000)
+    assert await asyncio.gather(*(renderer.renderings.of(content) for _ in range(5))) == [1] * 5
+
+
+async def test_who_gives_up_waiting_leaves_the_rendering_to_the_others() -> None:
+    renderer = Renderer()
+    first = asyncio.create_task(renderer.renderings.of(mail(3_000)))
+    second = asyncio.create_task(renderer.renderings.of(mail(3_000)))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == 1
+
+
+async def test_the_loop_goes_on_while_a_large_content_is_rendered() -> None:
+    """The rendering waits for something that only the loop can do."""
+    loop, is_going_on = asyncio.get_running_loop(), threading.Event()
+
+    def render(_content: Content) -> bool:
+        loop.call_soon_threadsafe(is_going_on.set)
+        return is_going_on.wait(5)
+
+    for content in (mail(1), mail(text="x" * 10_000), Content(1, Channel.PUSH, {"data": {"a": "b"}}, 0.0)):
+        is_going_on.clear()
+        assert await Renderings(render).of(content)
+
+
+async def test_one_accounts_renderings_do_not_hold_up_anothers() -> None:
+    """However many large messages an account has, one of them is rendered at a time, and others go on beside it."""
+    is_free = threading.Event()
+    slow, quick = Renderings(lambda _: is_free.wait(5)), Renderer()
+    waiting = [asyncio.create_task(slow.of(mail(1, run=run))) for run in range(20)]
+    await asyncio.sleep(0)
+    assert await quick.renderings.of(mail(1)) == 1
+    is_free.set()
+    assert all(await asyncio.gather(*waiting))
+
+
+async def test_what_a_rendering_raises_reaches_whoever_waits_for_it() -> None:
+    def render(_content: Content) -> int:
+        raise ValueError("odd")
+
+    with pytest.raises(ValueError, match="odd"):
+        await Renderings(render).of(mail(1))
+
+
+async def test_the_oldest_make_room_by_number() -> None:
+    renderer = Renderer()
+    contents = [mail(run=run) for run in range(KEPT + 1)]
     for content in contents:
-        renderer.renderings.of(content)
-    assert all(renderer.is_kept(content) for content in contents[1:])
-    assert not renderer.is_kept(contents[0])
+        await renderer.renderings.of(content)
+    assert all([await renderer.is_kept(content) for content in contents[1:]])
+    assert not await renderer.is_kept(contents[0])
 
 
 @pytest.mark.parametrize(
@@ -52,18 +110,18 @@ def test_the_oldest_make_room_by_number() -> None:
         ([9_000, 300], [False, True]),
     ],
 )
-def test_the_oldest_make_room_by_size(sizes: list[int], kept: list[bool]) -> None:
+async def test_the_oldest_make_room_by_size(sizes: list[int], kept: list[bool]) -> None:
     """Files grow by a third when they are rendered."""
     renderer = Renderer(kept_bytes=900)
-    contents = [mail(size // 3, size - size // 3) for size in sizes]
+    contents = [mail(size // 3, size - size // 3, run=run) for run, size in enumerate(sizes)]
     for content in contents:
-        renderer.renderings.of(content)
-    assert [id(content) in renderer.renderings._kept for content in contents] == kept
+        await renderer.renderings.of(content)
+    assert [content.run in renderer.renderings._kept for content in contents] == kept
 
 
-def test_sizes_are_forgotten_with_what_they_were_of() -> None:
+async def test_sizes_are_forgotten_with_what_they_were_of() -> None:
     renderer = Renderer(kept_bytes=900)
-    for _ in range(50):
-        renderer.renderings.of(mail(300))
+    for run in range(50):
+        await renderer.renderings.of(mail(300, run=run))
     assert len(renderer.renderings._kept) == 2
     assert renderer.renderings._kept_bytes == 800
