@@ -1,10 +1,8 @@
 """Which servers an SMTP account names, how each is secured, and which addresses we may connect to."""
 
-import asyncio
 import ipaddress
 import re
-import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -12,8 +10,17 @@ from urllib.parse import urlsplit
 
 from shared.domain.outcome import AccountFault, Retry
 from shared.providers.contract import Account
+from shared.providers.lookup import Lookups
 
 DEFAULT_PORT: Final = 587
+
+MOST_HOSTS: Final = 10  # of an account
+MOST_ADDRESSES: Final = 4  # of a host that are tried
+
+PORTS: Final = frozenset({25, 80, 443, 465, 587, 588, 2465, 2525, 2587, 8025, 8465})
+"""Where mail services take mail: those that SendGrid, Mailgun, SES, Postmark, Mailjet, SMTP2GO and Brevo name, 2026-11.
+On others a customer could learn which ports of the Internet's hosts are open.
+"""
 
 ENTRY: Final = re.compile(
     r"(?:(?P<prefix>ssl|tls)://)?(?P<name>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]@]+)(?::(?P<port>\d{1,5}))?", re.IGNORECASE
@@ -59,7 +66,16 @@ def hosts_of(account: Account) -> tuple[SmtpHost, ...]:
     entries = [entry.strip() for entry in str(credentials.get("host") or "").split(";") if entry.strip()]
     if not entries:
         raise NoConnection(AccountFault("the provider names no host"))
-    return tuple(_host(entry, int(credentials.get("port") or DEFAULT_PORT), options) for entry in entries)
+    if len(entries) > MOST_HOSTS:
+        raise NoConnection(AccountFault(f"the provider names {len(entries)} hosts; {MOST_HOSTS} are tried at most"))
+    return tuple(_host(entry, _default_port(credentials), options) for entry in entries)
+
+
+def _default_port(credentials: Mapping[str, Any]) -> int:
+    try:
+        return int(credentials.get("port") or DEFAULT_PORT)
+    except (TypeError, ValueError):
+        raise NoConnection(AccountFault("the provider's port is not a number")) from None
 
 
 def overriding_host(endpoint: str) -> SmtpHost:
@@ -90,10 +106,13 @@ def _security(name: str, prefix: str, options: Mapping[str, Any]) -> Security:
 
 
 class AllowedHosts:
-    """Private hosts that customers' accounts may name: the operator's list of names, addresses and networks."""
+    """Where one account's mail may go: to public hosts at the ports of mail, and wherever the operator's list of names,
+    addresses and networks allows.
+    """
 
     def __init__(self, listed: str) -> None:
         """`listed`: "relay.internal, 10.2.0.0/16", empty for none."""
+        self._lookups = Lookups()
         self._names: set[str] = set()
         self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
         for item in filter(None, (item.strip() for item in listed.split(","))):
@@ -108,25 +127,31 @@ class AllowedHosts:
         The caller connects to these very addresses: a name looked up once more might answer differently.
         """
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
+            found = await self._lookups.find(host.name, host.port)
+        except OSError as error:
             raise NoConnection(Retry(f"{host.name} cannot be looked up: {error}", scope="provider")) from error
         addresses = [str(entry[4][0]) for entry in found]
-        if host.is_trusted or host.name in self._names:
-            return addresses
-        permitted = [address for address in addresses if self._permits(address)]
-        if not permitted:
-            raise NoConnection(
-                AccountFault(
-                    f"{host.name} is inside a private network, where customers' mail may not go;"
-                    " the operator can allow it with TIDINGS_SMTP_ALLOWED_HOSTS"
-                )
-            )
-        return permitted
+        if not addresses:
+            raise NoConnection(Retry(f"{host.name} has no address", scope="provider"))
+        if not host.is_trusted and host.name not in self._names:
+            addresses = self._permitted(host, addresses)
+        return addresses[:MOST_ADDRESSES]
 
-    def _permits(self, address: str) -> bool:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        return is_public(ip) or any(ip in network for network in self._networks)
+    def _permitted(self, host: SmtpHost, addresses: Sequence[str]) -> list[str]:
+        places = [(address, ipaddress.ip_address(address.partition("%")[0])) for address in addresses]
+        listed = [address for address, ip in places if any(ip in network for network in self._networks)]
+        public = [address for address, ip in places if is_public(ip)]
+        if host.port in PORTS:
+            permitted = [address for address in addresses if address in {*listed, *public}]
+            why_none = f"{host.name} is inside a private network"
+        else:
+            permitted = listed
+            why_none = f"port {host.port} of {host.name} is none where mail services listen" if public else ""
+            why_none = why_none or f"{host.name} is inside a private network"
+        if not permitted:
+            hint = "the operator can allow it with TIDINGS_SMTP_ALLOWED_HOSTS"
+            raise NoConnection(AccountFault(f"{why_none}, where customers' mail may not go; {hint}"))
+        return permitted
 
 
 def is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

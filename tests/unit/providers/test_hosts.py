@@ -163,3 +163,36 @@ async def test_a_name_that_leads_nowhere_may_do_so_later(monkeypatch: pytest.Mon
     with pytest.raises(NoConnection) as error:
         await resolve("mail.example.com")
     assert isinstance(error.value.outcome, Retry)
+
+
+@pytest.mark.parametrize("port", [22, 6379, 5432, 11211, 1025])
+async def test_ports_where_no_mail_is_taken_are_not_knocked_at(port: int, look_up: Callable[..., None]) -> None:
+    look_up("93.184.216.34")
+
+    with pytest.raises(NoConnection) as error:
+        await AllowedHosts("").resolve(SmtpHost("example.com", port, Security.NONE))
+
+    assert isinstance(error.value.outcome, AccountFault)
+    assert f"port {port} of example.com" in error.value.outcome.reason
+
+
+@pytest.mark.parametrize("allowed", ["mail.example.com", "93.184.216.0/24"])
+async def test_the_operator_can_allow_any_port(allowed: str, look_up: Callable[..., None]) -> None:
+    look_up("93.184.216.34")
+
+    host = SmtpHost("mail.example.com", 1025, Security.NONE)
+    assert await AllowedHosts(allowed).resolve(host) == ["93.184.216.34"]
+
+
+async def test_few_of_many_addresses_are_tried(look_up: Callable[..., None]) -> None:
+    look_up(*(f"93.184.216.{number}" for number in range(200)))
+
+    assert await resolve("mail.example.com") == [f"93.184.216.{number}" for number in range(4)]
+
+
+@pytest.mark.parametrize("fields", [{}, {"port": "many"}, {"port": [1]}, {"port": {"a": 1}}], ids=str)
+def test_neither_many_hosts_nor_an_odd_port_is_more_than_an_accounts_fault(fields: dict[str, Any]) -> None:
+    with pytest.raises(NoConnection) as error:
+        hosts(";".join(f"a{number}.example" for number in range(1 if fields.get("port") else 70_000)), **fields)
+
+    assert isinstance(error.value.outcome, AccountFault)
