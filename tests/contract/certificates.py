@@ -25,13 +25,24 @@ class Certificates:
         return context
 
 
-def make_certificates(directory: Path, authority_name: str = "Tidings test CA") -> Certificates:
-    """Valid for an hour, for `localhost` and 127.0.0.1."""
+HOUR = dt.timedelta(hours=1)
+
+
+def make_certificates(
+    directory: Path,
+    authority_name: str = "Tidings test CA",
+    *,
+    valid_for: dt.timedelta = HOUR,
+    host: str = "localhost",
+) -> Certificates:
+    """For this host, which is 127.0.0.1 too if it is `localhost`; `valid_for`: the server's, from now on."""
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = _sign(authority_name, authority_key.public_key(), authority_key, None, [])
     server_key = ec.generate_private_key(ec.SECP256R1())
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    server = _sign("localhost", server_key.public_key(), authority_key, authority, names)
+    names: list[x509.GeneralName] = [x509.DNSName(host)]
+    if host == "localhost":
+        names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+    server = _sign(host, server_key.public_key(), authority_key, authority, names, valid_for=valid_for)
     ca_file, server_file = directory / "ca.pem", directory / "server.pem"
     ca_file.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     server_file.write_bytes(
@@ -49,6 +60,8 @@ def _sign(
     signer: ec.EllipticCurvePrivateKey,
     issuer: x509.Certificate | None,
     names: list[x509.GeneralName],
+    *,
+    valid_for: dt.timedelta = HOUR,
 ) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
@@ -58,8 +71,8 @@ def _sign(
         .issuer_name(issuer.subject if issuer else subject)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=1))
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + valid_for)
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         # the rest is what Python 3.13 and newer insist on
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)

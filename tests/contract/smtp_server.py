@@ -66,6 +66,7 @@ class SmtpServer:
     extensions: tuple[str, ...] = ALL
     tls: ssl.SSLContext | None = None  # offered by STARTTLS
     is_implicit: bool = False  # TLS from the first byte
+    upgrade_with: bytes | None = None  # sent in place of a handshake, before it hangs up
     mails: list[ReceivedMail] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)  # verbs in their order, of all connections
     writes: list[bytes] = field(default_factory=list)  # as they were read, of all connections
@@ -218,7 +219,10 @@ class _Session(asyncio.Protocol):
                 self._sender, self._recipient = None, ""
             case "QUIT":
                 self.transport.close()
-            case "STARTTLS":
+            case "STARTTLS" if self._server.upgrade_with is not None:
+                self.transport.write(self._server.upgrade_with)
+                self.transport.close()
+            case "STARTTLS" if not self.transport.is_closing():
                 self._is_upgrading = True
                 self._task = asyncio.get_running_loop().create_task(self._start_tls())
             case _:

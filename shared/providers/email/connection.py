@@ -7,6 +7,7 @@ switch for each reply would be most of the work.
 """
 
 import asyncio
+import ssl
 from collections import deque
 from typing import Final, cast
 
@@ -30,6 +31,9 @@ class SmtpConnection(asyncio.Protocol):
         self._opened_at = self._loop.time()
         self._reader = ReplyReader()
         self._is_opening = True
+        self._is_upgrading = False  # to TLS: what we say in clear would be a part of the handshake
+        self._spoke_out_of_turn = False
+        self._ending = ""  # why it ended, where we know
         self._asked: asyncio.Future[list[Reply]] = self._loop.create_future()  # first for the greeting; empty: lost
         self._expected: deque[Phase] = deque()  # phases whose replies are still to come, in order
         self._unsent: deque[tuple[Phase, bytes]] = deque()  # commands that wait for those, without pipelining
@@ -48,19 +52,33 @@ class SmtpConnection(asyncio.Protocol):
     # Opening
 
     async def ask(self, command: bytes | None) -> list[Reply]:
-        """Send a command (None: the greeting comes unasked) and wait for its reply, all its lines."""
+        """Send a command (None: the greeting comes unasked) and wait for its reply, all its lines.
+
+        Raises ConnectionResetError, which says what ended the connection.
+        """
         if command is not None and not self.is_closed:
             self._asked = self._loop.create_future()
             self._write(command + b"\r\n")
         replies = await self._asked
         if not replies:
-            raise ConnectionResetError("the server closed the connection")
+            raise ConnectionResetError(self._ending)
         return replies
+
+    async def upgrade(self, tls: ssl.SSLContext, server_name: str) -> None:
+        """To TLS, once the server is ready for it. Raises OSError, of which TLS' own errors are."""
+        if self.is_closed or self.transport is None or self.transport.is_closing():
+            raise ConnectionResetError(self._ending or "the server closed the connection")
+        self._is_upgrading = True
+        try:
+            self.transport = await self._loop.start_tls(self.transport, self, tls, server_hostname=server_name)
+        except RuntimeError as error:  # uvloop's word for a connection that has ended meanwhile
+            raise ConnectionResetError("the server closed the connection") from error
+        self._is_upgrading = False
 
     @property
     def has_unread(self) -> bool:
         """Bytes after the last reply: before TLS starts there must be none, or they were slipped in."""
-        return self._reader.has_unread or self.is_closed
+        return self._reader.has_unread or self._spoke_out_of_turn
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
@@ -82,7 +100,8 @@ class SmtpConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Say goodbye where no reply is outstanding; abandon what is."""
-        if self.transport is not None and not self.is_closed and not self._expected:
+        may_speak = not self._is_upgrading and (self._asked.done() or not self._is_opening)
+        if may_speak and not self.is_closed and not self._expected:
             self._write(b"QUIT\r\n")
         self._lose("the connection was closed", is_orderly=True)
 
@@ -150,8 +169,10 @@ class SmtpConnection(asyncio.Protocol):
             self._write(envelope)
 
     def _write(self, data: bytes) -> None:
+        """Nothing where the connection ends already: uvloop raises then, asyncio does not."""
         assert self.transport is not None
-        self.transport.write(data)
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
     # Replies
 
@@ -169,6 +190,7 @@ class SmtpConnection(asyncio.Protocol):
 
     def _answer(self, lines: list[bytes]) -> None:
         if self._asked.done():
+            self._spoke_out_of_turn = True
             self._lose("the server spoke out of turn")
         else:
             self._asked.set_result([Reply.read(line) for line in lines])
@@ -273,6 +295,7 @@ class SmtpConnection(asyncio.Protocol):
         if self.is_closed:
             return
         self.is_closed = True
+        self._ending = reason
         if self._timer is not None:
             self._timer.cancel()
         if not self._asked.done():

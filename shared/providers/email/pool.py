@@ -4,12 +4,14 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from shared.domain.outcome import AccountFault, Outcome, Retry
 from shared.providers.email.connection import SmtpConnection
 from shared.providers.email.hosts import NoConnection, SmtpHost
 from shared.providers.email.opening import Opener
+from shared.providers.email.staggered import first_good
 from shared.providers.email.terms import Kept, Mail, MailFlow
 from shared.providers.flow import Turns
 
@@ -19,6 +21,9 @@ COOL_DOWN_SECONDS: Final = 60.0
 GOODBYE_SECONDS: Final = 0.5
 """Whoever ends its event loop after closing lets a server that is still there take leave of TLS first."""
 
+
+SOON_SECONDS: Final = 10.0
+"""A mail comes again for which a connection is being opened: before that one is closed again, as idle."""
 
 TOO_LATE: Final = Retry("there was no connection for it in time", scope="provider")
 
@@ -41,6 +46,7 @@ class SmtpPool:
         self._granted_until = 0.0
         self._good_host = 0
         self._good_host_until = 0.0
+        self._step = ""  # what the last connection waits for that is being opened
         self._is_closed = False
 
     def submit(self, flow: MailFlow) -> None:
@@ -72,12 +78,19 @@ class SmtpPool:
 
     def _expire(self, flow: MailFlow) -> None:
         """Its time is over, however long hosts may still hold up who opens connections to them."""
+        too_late = self._too_late()
         kept = deque[Mail]()
         for mail in self._given_back:
-            mail.settle(TOO_LATE) if mail.flow is flow else kept.append(mail)
+            mail.settle(too_late) if mail.flow is flow else kept.append(mail)
         self._given_back = kept
         while (pair := flow.take()) is not None:
-            flow.finish(pair[0], TOO_LATE)
+            flow.finish(pair[0], too_late)
+
+    def _too_late(self) -> Retry:
+        """With what holds it up, where that is a connection being opened: soon it may be there."""
+        if not self._opening:
+            return TOO_LATE
+        return Retry(f"{TOO_LATE.reason}: {self._step} yet", SOON_SECONDS, scope="provider")
 
     # What a connection asks of its feeder
 
@@ -86,7 +99,7 @@ class SmtpPool:
         while (mail := self._take()) is not None:
             if not mail.flow.is_abandoned and self._loop.time() <= mail.flow.leave_by:
                 return mail
-            mail.settle(TOO_LATE)
+            mail.settle(self._too_late())
         return None
 
     def _take(self) -> Mail | None:
@@ -101,6 +114,9 @@ class SmtpPool:
 
     def give_back(self, mail: Mail) -> None:
         self._given_back.append(mail)
+
+    def note_step(self, waits_for: str) -> None:
+        self._step = waits_for
 
     def note_idle(self, connection: Kept) -> None:
         self._idle.append(connection)
@@ -150,25 +166,27 @@ class SmtpPool:
             raise error
 
     async def _open_first_good(self) -> SmtpConnection:
-        """Hosts in their order, beginning with the last that worked. Raises NoConnection.
-
-        An account fault counts only where every host has one: a host that is down may be the one that is right.
-        """
+        """Hosts in their order, beginning with the last that worked. Raises NoConnection."""
         is_remembered = self._loop.time() < self._good_host_until
         first = self._good_host if is_remembered else 0
-        fault: NoConnection | None = None
-        for number in [first, *(number for number in range(len(self._hosts)) if number != first)]:
-            try:
-                connection = await self._opener.open(self._hosts[number], self)
-            except NoConnection as error:
-                if fault is None or isinstance(fault.outcome, AccountFault):
-                    fault = error
-            else:
-                if number != self._good_host or not is_remembered:
-                    self._good_host, self._good_host_until = number, self._loop.time() + COOL_DOWN_SECONDS
-                return connection
-        assert fault is not None
-        raise fault
+        numbers = [first, *(number for number in range(len(self._hosts)) if number != first)]
+        limits = self._opener.limits
+        try:
+            async with asyncio.timeout(limits.opening_seconds):
+                number, connection = await first_good(
+                    [partial(self._open_to, number) for number in numbers],
+                    patience_seconds=limits.reply_seconds,
+                    close=lambda opened: opened[1].close(),
+                )
+        except TimeoutError as error:
+            reason = f"no host gave a connection within {limits.opening_seconds:g} s"
+            raise NoConnection(Retry(reason, scope="provider")) from error
+        if number != self._good_host or not is_remembered:
+            self._good_host, self._good_host_until = number, self._loop.time() + COOL_DOWN_SECONDS
+        return connection
+
+    async def _open_to(self, number: int) -> tuple[int, SmtpConnection]:
+        return number, await self._opener.open(self._hosts[number], self)
 
     def _note_failure(self, outcome: AccountFault | Retry) -> None:
         """One connection less is no matter for the mails while another lives."""

@@ -36,9 +36,11 @@ class Mail:
 class Limits:
     """Seconds, and mails."""
 
-    reply_seconds: float  # for a command; for all it takes to open a connection, too
+    reply_seconds: float  # for a command; for all it takes from the greeting on to open a connection, too
     final_seconds: float  # the reply to the final dot
-    connect_seconds: float = 3.0  # TLS included
+    connect_seconds: float = 3.0  # and as many for TLS
+    greeting_seconds: float = 60.0  # RFC 5321 §4.5.3.2.1 asks for five minutes; who lets callers wait does so for less
+    opening_seconds: float = 120.0  # one connection, with all hosts that were asked for it
     idle_seconds: float = 30.0
     lifetime_seconds: float = 600.0
     mails: int = 100  # a connection carries
@@ -69,6 +71,9 @@ class Feeder(Protocol):
 
     def give_back(self, mail: Mail) -> None:
         """Take a mail again that was not begun, for another connection."""
+
+    def note_step(self, waits_for: str) -> None:
+        """What a connection waits for that is being opened, for whoever has to be told why."""
 
     def note_idle(self, connection: Kept) -> None: ...
 
