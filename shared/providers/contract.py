@@ -32,7 +32,7 @@ class Content:
     """What is sent, the same for every recipient of a batch: the message's `data`, checked by the API.
 
     `data` has the keys of contract §8.1 for its channel. Adapters treat it as read-only, and may keep what they
-    rendered from it: the same object is passed for every group of requests of one batch.
+    rendered from it: an equal object is passed for every group of requests of all batches of a run.
     """
 
     run: int
@@ -52,6 +52,11 @@ class Account:
     options: Mapping[str, Any] = field(repr=False, default_factory=dict)
     receipts_secret: str = field(repr=False, default="")  # what the provider signs receipts with, where we were told
     receipts_url: str = ""  # where the provider can reach us with its receipts; "": nowhere
+
+    @property
+    def owner(self) -> str:
+        """Whose connections: no other account's requests travel on them, nor an older version's of this one."""
+        return f"{self.provider_seq}.{self.version}"
 
 
 class TokenStore(Protocol):

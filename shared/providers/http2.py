@@ -16,6 +16,7 @@ from aiohappyeyeballs import start_connection
 from shared.providers.flow import Turns
 from shared.providers.http2_connection import Connection
 from shared.providers.line_transport import Exchange, Line, LineTransport
+from shared.providers.lookup import Lookups
 from shared.providers.transport import Failure, Pool, Reply, Request
 from shared.providers.trust import tls_context
 
@@ -68,6 +69,7 @@ class Http2Line:
         self.time = self._loop.time
         self._turns = Turns[Request, Reply | Failure]()
         self._held: tuple[Exchange, int, Request] | None = None  # taken, and no connection had room for it
+        self._lookups = Lookups()
         self._connections: list[Connection] = []
         self._opening: asyncio.Task[None] | None = None
         self._paused_until = 0.0  # no further connection is tried before
@@ -150,7 +152,7 @@ class Http2Line:
     async def _connect(self) -> Connection:
         """Raises OSError, and what making the TLS context raises."""
         tls = self._tls()
-        addresses = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        addresses = await self._lookups.find(self._host, self._port)
         connected = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS)
         # the kernel drops a connection whose peer acknowledges nothing for so long
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._timeout_seconds * 1000))

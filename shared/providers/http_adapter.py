@@ -63,6 +63,7 @@ class HttpAdapter(ABC, Generic[Rendered]):
         self.account = account
         self.origin = endpoint or self.address()
         self._transport = transport
+        self._own_pool = self.pool._replace(owner=account.owner)
         self._is_closed = False
         self._renderings = Renderings[Rendered | Refused | AccountFault](self.render)
 
@@ -119,7 +120,7 @@ class HttpAdapter(ABC, Generic[Rendered]):
                 yield index, Retry("the adapter was closed")
 
     async def aclose(self) -> None:
-        """The connections are the transport's; other accounts use them too."""
+        """The transport closes its connections by itself, when nothing travels on them any more."""
         self._is_closed = True
 
     def _exchange(
@@ -127,7 +128,7 @@ class HttpAdapter(ABC, Generic[Rendered]):
     ) -> AsyncGenerator[list[tuple[int, Reply | Failure]], None]:
         """A call is written when there is room for it."""
         posts = ((n, self.call(rendered, [requests[index] for index in call])) for n, call in enumerate(calls))
-        return self._transport.exchange(self.origin, posts, pool=self.pool, leave_by=leave_by)
+        return self._transport.exchange(self.origin, posts, pool=self._own_pool, leave_by=leave_by)
 
     def _settle(
         self, requests: Sequence[SendRequest], call: Call, answer: Reply | Failure, repeated: set[Call]

@@ -48,7 +48,8 @@ class Pool(NamedTuple):
     streams: int = 100  # on each, where the server speaks HTTP/2; fewer if it announces fewer
     is_careful: bool = False  # one on each connection until an answer shows HTTP/2; again after a failure or a rest
     is_http2: bool = False  # the provider always speaks it, so that requests need no libcurl
-    bound_to: str = ""  # where a provider ties a connection to a credential: which; others get connections of their own
+    owner: str = ""  # Account.owner: others get connections of their own, so that none waits behind another's requests
+    bound_to: str = ""  # where a provider ties a connection to a credential besides: which
 
 
 class Transport(Protocol):
@@ -73,8 +74,8 @@ class Transport(Protocol):
     ) -> AsyncGenerator[list[tuple[int, Reply | Failure]], None]:
         """Send all to `origin` ("https://host:port"), yielding (number, answer) once for each, in bulk as they come.
 
-        Exchanges with the same origin and pool share connections. `leave_by`, by the event loop's clock: what has not
-        left by then does not leave; None: the timeout from now.
+        Exchanges with the same origin and pool share connections, which are closed after a while without any.
+        `leave_by`, by the event loop's clock: what has not left by then does not leave; None: the timeout from now.
 
         Requests are pulled when there is room for them, so the iterator may render them at the last moment; it must
         not raise. Leaving the iteration early abandons what is in flight.

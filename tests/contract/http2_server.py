@@ -102,6 +102,13 @@ class Http2Server:
                 self._changed.clear()
                 await self._changed.wait()
 
+    async def all_closed(self, *, but: int = 0) -> None:
+        """Wait until no more connections than this are open."""
+        async with asyncio.timeout(5):
+            while len(self._open) > but:
+                self._changed.clear()
+                await self._changed.wait()
+
     @property
     def origin(self) -> str:
         return f"https://127.0.0.1:{self.port}"
@@ -145,6 +152,7 @@ class _Http2Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server._open.discard(self)
+        self._server._changed.set()
         for timer in self._timers:
             timer.cancel()
         for task in self._tasks:

@@ -29,12 +29,12 @@ class PushAdapter(ABC, Generic[Message]):
     has_receipts: ClassVar[bool] = False
 
     def __init__(
-        self, account: Account, *, transport: Transport, endpoint: str | None, address: str, pool: Pool | None = None
+        self, account: Account, *, transport: Transport, endpoint: str | None, address: str, pool: Pool
     ) -> None:
         self._account = account
         self._transport = transport
         self._origin = endpoint or address
-        self._pool = pool
+        self._pool = pool._replace(owner=account.owner)
         self._messages = Renderings[Message | Refused](self.render)
 
     @abstractmethod
@@ -88,7 +88,7 @@ class PushAdapter(ABC, Generic[Message]):
             indexes, stale = unauthenticated, token
 
     async def aclose(self) -> None:
-        """The connections are the transport's; other accounts use them too."""
+        """The transport closes its connections by itself, when nothing travels on them any more."""
 
     def _refusals(self, requests: Sequence[SendRequest]) -> dict[int, Refused]:
         return {index: refusal for index, request in enumerate(requests) if (refusal := self.refusal_of(request))}

@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 import jwt
 
 from shared.providers.contract import Account, CredentialsRefused, TokenStore, TokenUnavailable
-from shared.providers.transport import Failure, Reply, Request, Transport
+from shared.providers.transport import Failure, Pool, Reply, Request, Transport
 
 # developers.google.com, "Using OAuth 2.0 for server to server applications": the JWT bearer grant
 GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -107,7 +107,8 @@ class GoogleToken:
         form = urlencode({"grant_type": GRANT, "assertion": self._assertion(service_account)}).encode()
         request = Request(path, ("content-type: application/x-www-form-urlencoded",), form)
         asked_at = self._now()
-        async for batch in self._transport.exchange(origin, iter([(0, request)])):
+        pool = Pool(connections=1, is_careful=True, owner=self._account.owner)
+        async for batch in self._transport.exchange(origin, iter([(0, request)]), pool=pool):
             for _, answer in batch:
                 return _read_token(answer, asked_at)
         raise TokenUnavailable("the token endpoint gave no answer")

@@ -13,6 +13,7 @@ import pytest
 from shared.providers import curl_line, http2_connection
 from shared.providers.curl import CurlTransport
 from shared.providers.http2 import Http2Transport
+from shared.providers.line_transport import MOST_RESTING
 from shared.providers.transport import (
     BODY_LIMIT_BYTES,
     RETRY_AFTER_LIMIT_SECONDS,
@@ -40,7 +41,9 @@ from tests.unit.providers.exchanges import drain, exchange, posts
 
 
 class Make(Protocol):
-    def __call__(self, *, seconds: float = 5, connections: int = 2, ca_file: Path | None = ...) -> Transport:
+    def __call__(
+        self, *, seconds: float = 5, connections: int = 2, ca_file: Path | None = ..., rest_seconds: float = 30
+    ) -> Transport:
         """A transport that trusts the server unless told otherwise."""
 
 
@@ -49,9 +52,15 @@ async def make(request: pytest.FixtureRequest, certificates: Certificates) -> As
     made: list[Transport] = []
 
     def make_transport(
-        *, seconds: float = 5, connections: int = 2, ca_file: Path | None = certificates.ca_file
+        *,
+        seconds: float = 5,
+        connections: int = 2,
+        ca_file: Path | None = certificates.ca_file,
+        rest_seconds: float = 30,
     ) -> Transport:
-        made.append(request.param(timeout_seconds=seconds, ca_file=ca_file, connections=connections))
+        made.append(
+            request.param(timeout_seconds=seconds, ca_file=ca_file, connections=connections, rest_seconds=rest_seconds)
+        )
         return made[-1]
 
     yield make_transport
@@ -289,13 +298,60 @@ async def test_a_stuck_request_does_not_make_a_careful_pool_wait(server: Http2Se
     assert await sending == 20
 
 
-async def test_connections_are_not_shared_between_bindings(server: Http2Server, make: Make) -> None:
+@pytest.mark.parametrize("others", [CAREFUL._replace(owner="2.1"), CAREFUL._replace(bound_to="another key")])
+async def test_connections_are_not_shared_between_accounts_or_bindings(
+    server: Http2Server, make: Make, others: Pool
+) -> None:
     transport = make()
 
-    for word in ("one", "other", "one"):
-        await drain(transport, server.origin, posts(b""), CAREFUL._replace(bound_to=word))
+    for pool in (CAREFUL, others, CAREFUL):
+        await drain(transport, server.origin, posts(b""), pool)
 
     assert [request.connection for request in server.received] == [0, 1, 0]
+
+
+async def test_one_accounts_stuck_requests_leave_all_room_to_another(server: Http2Server, make: Make) -> None:
+    """They fill every connection that the account may have, and hundreds wait behind them."""
+    transport = make(connections=1)
+    server.script = lambda request: Silence() if request.body == b"stuck" else Answer()
+    stuck = asyncio.create_task(drain(transport, server.origin, posts(*[b"stuck"] * 500), Pool(owner="1.1")))
+    await server.arrival(100)
+
+    assert await drain(transport, server.origin, posts(b"a", b"b"), Pool(owner="2.1")) == 2
+    assert not stuck.done()
+    stuck.cancel()
+
+
+async def test_connections_that_rest_are_closed_and_made_anew(server: Http2Server, make: Make) -> None:
+    transport = make(rest_seconds=0.05)
+    for number in range(3):
+        assert await drain(transport, server.origin, posts(b""), Pool(owner=str(number))) == 1
+    await server.all_closed()
+
+    assert await drain(transport, server.origin, posts(b""), Pool(owner="0")) == 1
+    assert server.connections == 4
+
+
+async def test_connections_that_are_used_are_not_closed(server: Http2Server, make: Make) -> None:
+    """Another account's rest meanwhile."""
+    transport = make(rest_seconds=0.05)
+    released = asyncio.Event()
+    server.script = lambda request: Held(Answer(), released) if request.body == b"slow" else Answer()
+    slow = asyncio.create_task(drain(transport, server.origin, posts(b"slow"), Pool(owner="1.1")))
+    await server.arrival(1)
+    assert await drain(transport, server.origin, posts(b"quick"), Pool(owner="2.1")) == 1
+    await server.all_closed(but=1)
+
+    released.set()
+    assert await slow == 1
+
+
+async def test_of_many_accounts_few_keep_connections(server: Http2Server, make: Make) -> None:
+    transport = make()
+    for number in range(MOST_RESTING + 3):
+        assert await drain(transport, server.origin, posts(b""), Pool(owner=str(number))) == 1
+
+    await server.all_closed(but=MOST_RESTING)
 
 
 async def test_an_abandoned_exchange_leaves_its_place_to_others(server: Http2Server, make: Make) -> None:
