@@ -65,7 +65,7 @@ class HttpAdapter(ABC, Generic[Rendered]):
         self._transport = transport
         self._own_pool = self.pool._replace(owner=account.owner)
         self._is_closed = False
-        self._renderings = Renderings[Rendered | Refused | AccountFault](self.render)
+        self._renderings = Renderings[Rendered | Refused | AccountFault](self.render, lambda refused: refused)
 
     @abstractmethod
     def address(self) -> str:

@@ -74,7 +74,8 @@ def make_adapter(
     """The adapter of one account, its traffic sent where the settings say: TIDINGS_ENDPOINT_<KIND> if it is set, else
     to the provider itself if this installation is live, else nowhere.
 
-    Raises ConfigurationError for an endpoint that is no server's address.
+    An account whose credentials no adapter can be made of gets one that says so to each recipient: it is the account's
+    fault, and no reason to stop. Raises ConfigurationError for an endpoint that is no server's address.
     """
     facts = adapter_facts(kind)
     endpoint = settings.endpoint_of(kind)
@@ -86,6 +87,24 @@ def make_adapter(
             f"this installation is not live, so nothing goes to real {kind} servers: set "
             f"TIDINGS_ENDPOINT_{kind.upper()} to a simulator, or make the installation live",
         )
+    try:
+        return _made(facts, account, settings=settings, token_store=token_store, transport=transport, endpoint=endpoint)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it came of what the account holds
+        # its text may quote a secret
+        return _held_back(
+            facts, f"no {kind} adapter can be made of the provider's credentials ({type(error).__name__})"
+        )
+
+
+def _made(
+    facts: type[Adapter],
+    account: Account,
+    *,
+    settings: Settings,
+    token_store: TokenStore,
+    transport: Transport,
+    endpoint: str | None,
+) -> Adapter:
     if facts is SmtpAdapter:
         return SmtpAdapter(account, settings=settings, endpoint=endpoint)
     if facts is FcmAdapter:

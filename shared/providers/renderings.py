@@ -8,8 +8,12 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from traceback import extract_tb
 from typing import Final, Generic, NamedTuple, TypeVar
 
+import structlog
+
+from shared.domain.outcome import Refused
 from shared.providers.contract import Content
 
 Rendered = TypeVar("Rendered")
@@ -29,6 +33,8 @@ SMALL_CHARACTERS: Final = 4_000
 THREADS: Final = ThreadPoolExecutor(2, thread_name_prefix="rendering")
 """Of the process. An account is in one of them at most, so that those of one cannot hold up all others."""
 
+log = structlog.get_logger()
+
 
 class Kept(NamedTuple, Generic[Rendered]):
     content: Content
@@ -44,9 +50,18 @@ class Making(NamedTuple, Generic[Rendered]):
 class Renderings(Generic[Rendered]):
     """Of one account's adapter, and so of one version of it."""
 
-    def __init__(self, render: Callable[[Content], Rendered], *, kept_bytes: int = KEPT_BYTES) -> None:
-        """`render` reads nothing that changes: it may run in a thread."""
-        self._render = render
+    def __init__(
+        self,
+        render: Callable[[Content], Rendered],
+        refused: Callable[[Refused], Rendered],
+        *,
+        kept_bytes: int = KEPT_BYTES,
+    ) -> None:
+        """`render` reads nothing that changes: it may run in a thread. `refused` is what stands for a content that it
+        fails at: nothing of that can have left, so its recipients are not in doubt.
+        """
+        self._write = render
+        self._refused = refused
         self._most_bytes = kept_bytes
         self._kept: dict[int, Kept[Rendered]] = {}  # by run, oldest first
         self._kept_bytes = 0
@@ -79,6 +94,15 @@ class Renderings(Generic[Rendered]):
             del self._making[run]
         if not task.cancelled():
             task.exception()  # seen, even where nobody waits for it any more
+
+    def _render(self, content: Content) -> Rendered:
+        try:
+            return self._write(content)
+        except Exception as error:  # noqa: BLE001  # a bug, and a customer's words that met it; the log must not quote them
+            kind = type(error).__name__
+            frames = [f"{frame.filename}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
+            log.error("rendering failed", run=content.run, error=kind, frames=frames)  # noqa: TRY400
+            return self._refused(Refused(f"the message cannot be written for this provider ({kind})"))
 
     def _recall(self, content: Content) -> Kept[Rendered] | None:
         kept = self._kept.get(content.run)

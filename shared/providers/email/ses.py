@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 from shared.domain.outcome import Accepted, AccountFault, Outcome, Retry, Unknown
 from shared.providers.contract import Account, SendRequest
@@ -84,7 +83,7 @@ class SesAdapter(HttpMailAdapter[SesMail]):
         super().__init__(account, transport=transport, endpoint=endpoint)
         access, secret, region = (str(account.credentials.get(name)) for name in self.needed)
         self._signer = Signer(access, secret, region, "ses")
-        self._host = urlsplit(self.origin).netloc
+        self._host = self.origin.partition("//")[2]  # it is none before the region was checked, see write()
 
     def address(self) -> str:
         return f"https://email.{self.account.credentials.get('region')}.amazonaws.com"

@@ -1,10 +1,10 @@
 """SMTP: a mail for each recipient over a few pipelining connections; see README.md for the shape of a mail."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import ClassVar, Final
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
-from shared.domain.outcome import Outcome, Refused, Retry, UnknownRule
+from shared.domain.outcome import AccountFault, Outcome, Refused, Retry, UnknownRule
 from shared.domain.status import Channel
 from shared.providers.contract import Account, Content, SendRequest
 from shared.providers.email.address import Address, read_address
@@ -37,7 +37,7 @@ class SmtpAdapter:
         self._account = account
         self._settings = settings
         self._endpoint = endpoint
-        self._templates = Renderings[MailTemplate | MailRefused](self._render)
+        self._templates = Renderings[MailTemplate | MailRefused](self._render, MailRefused)
         self._pool: SmtpPool | None = None  # made with the first mails
 
     @property
@@ -89,7 +89,7 @@ class SmtpAdapter:
     def _make_pool(self) -> SmtpPool:
         """Raises NoConnection where the account names no usable host, or whom we trust cannot be read."""
         settings, credentials = self._settings, self._account.credentials
-        username, password = str(credentials.get("username") or ""), str(credentials.get("password") or "")
+        login = _read_login(credentials)
         try:
             tls = tls_context(settings.ca_file)
         except OSError as error:  # TLS' own errors are such, too
@@ -102,11 +102,21 @@ class SmtpAdapter:
                 mails=settings.smtp_mails_per_connection,
             ),
             tls=tls,
-            login=Login(username, password) if username and password else None,
+            login=login,
             allowed=AllowedHosts(settings.smtp_allowed_hosts),
         )
         hosts = (overriding_host(self._endpoint),) if self._endpoint else hosts_of(self._account)
         return SmtpPool(hosts, opener, connections=settings.smtp_connections)
+
+
+def _read_login(credentials: Mapping[str, Any]) -> Login | None:
+    """None: the account has none. Raises NoConnection."""
+    username, password = str(credentials.get("username") or ""), str(credentials.get("password") or "")
+    try:
+        (username + password).encode()
+    except UnicodeEncodeError:  # its text quotes them
+        raise NoConnection(AccountFault("the provider's username or password has half characters")) from None
+    return Login(username, password) if username and password else None
 
 
 def _mails(

@@ -35,7 +35,7 @@ class PushAdapter(ABC, Generic[Message]):
         self._transport = transport
         self._origin = endpoint or address
         self._pool = pool._replace(owner=account.owner)
-        self._messages = Renderings[Message | Refused](self.render)
+        self._messages = Renderings[Message | Refused](self.render, lambda refused: refused)
 
     @abstractmethod
     def render(self, content: Content) -> Message | Refused:

@@ -13,7 +13,7 @@ from shared.providers.renderings import KEPT, Renderings
 class Renderer:
     def __init__(self, *, kept_bytes: int = 1_000) -> None:
         self.rendered: list[Content] = []
-        self.renderings = Renderings(self._render, kept_bytes=kept_bytes)
+        self.renderings = Renderings(self._render, lambda _: -1, kept_bytes=kept_bytes)
 
     def _render(self, content: Content) -> int:
         self.rendered.append(content)
@@ -69,13 +69,13 @@ async def test_the_loop_goes_on_while_a_large_content_is_rendered() -> None:
 
     for content in (mail(1), mail(text="x" * 10_000), Content(1, Channel.PUSH, {"data": {"a": "b"}}, 0.0)):
         is_going_on.clear()
-        assert await Renderings(render).of(content)
+        assert await Renderings(render, lambda _: False).of(content)
 
 
 async def test_one_accounts_renderings_do_not_hold_up_anothers() -> None:
     """However many large messages an account has, one of them is rendered at a time, and others go on beside it."""
     is_free = threading.Event()
-    slow, quick = Renderings(lambda _: is_free.wait(5)), Renderer()
+    slow, quick = Renderings(lambda _: is_free.wait(5), lambda _: False), Renderer()
     waiting = [asyncio.create_task(slow.of(mail(1, run=run))) for run in range(20)]
     await asyncio.sleep(0)
     assert await quick.renderings.of(mail(1)) == 1
@@ -83,12 +83,19 @@ async def test_one_accounts_renderings_do_not_hold_up_anothers() -> None:
     assert all(await asyncio.gather(*waiting))
 
 
-async def test_what_a_rendering_raises_reaches_whoever_waits_for_it() -> None:
-    def render(_content: Content) -> int:
-        raise ValueError("odd")
+@pytest.mark.parametrize("text", ["canary", "canary" * 10_000])
+async def test_a_content_that_cannot_be_written_is_refused_and_never_quoted(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def render(content: Content) -> str:
+        raise ValueError(content.data["content"])
 
-    with pytest.raises(ValueError, match="odd"):
-        await Renderings(render).of(mail(1))
+    refusal = await Renderings(render, lambda refused: refused.reason).of(mail(text=text))
+
+    assert "ValueError" in refusal
+    logged = capsys.readouterr()
+    assert "rendering failed" in logged.out + logged.err
+    assert "canary" not in refusal + logged.out + logged.err
 
 
 async def test_the_oldest_make_room_by_number() -> None:
