@@ -12,7 +12,7 @@ PAIR: Final = struct.Struct(">II")
 SETTING: Final = struct.Struct(">HI")
 
 FRAME_LIMIT_BYTES: Final = 16_384  # of those we take; nobody may send larger ones unless told so
-BLOCK_LIMIT_BYTES: Final = 64 * 1024
+BLOCK_LIMIT_BYTES: Final = 16 * 1024  # of headers; an answer of a provider has 1 kB, and 64 kB of nonsense take 70 ms
 UNREAD_LIMIT: Final = 1_000  # acknowledgements
 LARGEST_WINDOW: Final = 2**31 - 1
 LAST_STREAM: Final = 2**31 - 1

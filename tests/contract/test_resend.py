@@ -202,6 +202,17 @@ async def test_other_mails_have_other_keys(wire: ResendWire) -> None:
     assert len({request.headers["idempotency-key"] for request in wire.server.received}) == 3
 
 
+async def test_calls_stay_small_however_long_the_content_is(wire: ResendWire) -> None:
+    """A hundred of the longest would be 50 MB in one piece, each time."""
+    longest = email("Hello", "\N{GRINNING FACE}" * 64_230, html=True)
+
+    outcomes = await wire.send(wire.requests(20), longest)
+
+    assert {type(outcome) for outcome in outcomes} == {Accepted}
+    assert max(len(request.body) for request in wire.server.received) < 5 * 1024 * 1024
+    assert len({request.headers["idempotency-key"] for request in wire.server.received}) == len(wire.server.received)
+
+
 async def test_says_everything_of_a_mail_and_attachments_go_alone(wire: ResendWire) -> None:
     data = {"attachments": [{"bucketId": "b", "fileId": "f"}] * 2, "html": True, "replyToEmail": "desk@example.com"}
     content = replace(

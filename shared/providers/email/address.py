@@ -13,6 +13,9 @@ PLAIN: Final = re.compile(
 """What nearly every address is, and nothing that could end a command or a header. Checked in under a microsecond;
 all others go through email-validator, which takes a hundred."""
 
+LONGEST: Final = 1_000
+"""Characters. The wire takes a quarter of that (RFC 5321 §4.5.3.1), and what is longer is refused unread."""
+
 
 class Address(NamedTuple):
     text: str  # the domain in ASCII (punycode), the local part as it is
@@ -23,6 +26,8 @@ def read_address(identifier: str) -> Address:
     """Raises ValueError, whose text says what is wrong without repeating the address."""
     if PLAIN.fullmatch(identifier):
         return Address(identifier, needs_utf8=False)
+    if len(identifier) > LONGEST:
+        raise ValueError(f"not an e-mail address: it has more than {LONGEST} characters")
     try:
         valid = validate_email(identifier, check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:

@@ -1,7 +1,6 @@
 """Resend: up to a hundred mails a call, each with its own answer; with attachments one call each."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import PurePath
 from typing import Any, ClassVar, Final
@@ -22,7 +21,7 @@ from shared.providers.email.http_mail import (
 )
 from shared.providers.email.letter import Letter
 from shared.providers.email.named_address import named_address
-from shared.providers.http_adapter import Call, Sunk
+from shared.providers.http_adapter import Call, Sunk, slices
 from shared.providers.meanings import DEAD, FAULT, REFUSED, THROTTLED, UNKNOWN
 from shared.providers.transport import Reply, Request
 
@@ -56,10 +55,24 @@ SINGLE: Final = "/emails"
 BATCH: Final = "/emails/batch"
 
 
-@dataclass(frozen=True, slots=True)
+BATCH_BYTES: Final = 4 * MEBIBYTE
+"""Of one call: a hundred mails of the longest content would take fifty, each time, and be refused."""
+
+
 class ResendMail:
-    shared: bytes  # the object of a mail up to its recipient
-    path: str
+    def __init__(self, shared: bytes, path: str) -> None:
+        """`shared`: the object of a mail up to its recipient."""
+        self.shared = shared
+        self.path = path
+        self._hash = sha256(shared)  # once: files may have tens of megabytes, and each has a call of its own
+
+    def body(self, tails: Sequence[bytes]) -> tuple[bytes, str]:
+        """For these recipients, and a name that no other call has."""
+        name = self._hash.copy()
+        for tail in tails:
+            name.update(tail)
+        mails = b",".join(self.shared + tail for tail in tails)
+        return mails if self.path == SINGLE else b"[" + mails + b"]", name.hexdigest()
 
 
 class ResendAdapter(HttpMailAdapter[ResendMail]):
@@ -99,17 +112,17 @@ class ResendAdapter(HttpMailAdapter[ResendMail]):
     def cut(self, rendered: ResendMail, requests: Sequence[SendRequest], indexes: Sequence[int]) -> list[Call]:
         if rendered.path == SINGLE:  # a batch drops attachments without a word
             return [(index,) for index in indexes]
-        return super().cut(rendered, requests, indexes)
+        most = max(1, BATCH_BYTES // len(rendered.shared))
+        return [part for call in super().cut(rendered, requests, indexes) for part in slices(call, most)]
 
     def call(self, rendered: ResendMail, requests: Sequence[SendRequest]) -> Request:
         """A mail needs somebody under `to`, so cc and bcc look like it."""
-        mails = b",".join(rendered.shared + _recipient(request) for request in requests)
-        body = mails if rendered.path == SINGLE else b"[" + mails + b"]"
+        body, name = rendered.body([_recipient(request) for request in requests])
         headers = (
             f"authorization: Bearer {self.account.credentials['apiKey']}",
             "content-type: application/json",
             "x-batch-validation: permissive",  # a bad address costs its own mail, not the call
-            f"idempotency-key: {sha256(body).hexdigest()}",
+            f"idempotency-key: {name}",
         )
         return Request(rendered.path, headers, body)
 

@@ -26,6 +26,7 @@ def test_addresses(identifier: str, text: str, *, needs_utf8: bool) -> None:
         "",
         "anna",
         "anna@",
+        "anna@" + "é." * 1_000,
         "@example.com",
         "anna@example.com\n",
         "anna@example.com\r\nDATA",
