@@ -1,13 +1,17 @@
 """The connections to one origin through libcurl, and the requests that wait for room on them."""
 
 import asyncio
+import ipaddress
+import math
 from io import BytesIO
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pycurl
 
 from shared.providers.flow import Turns
 from shared.providers.line_transport import Exchange
+from shared.providers.lookup import KEPT_SECONDS, Lookups
 from shared.providers.transport import Failure, Pool, Reply, Request
 
 EXPECT_NOTHING: Final = ("expect:", "user-agent: tidings")
@@ -29,7 +33,20 @@ Options = list[tuple[int, object]]
 class Slot:
     """A libcurl easy handle, used for one request after the other."""
 
-    __slots__ = ("_chunks", "_headers", "_lines", "_method", "_own", "_path", "_wanted", "curl", "era", "flow", "index")
+    __slots__ = (
+        "_chunks",
+        "_headers",
+        "_lines",
+        "_method",
+        "_own",
+        "_path",
+        "_wanted",
+        "addresses",
+        "curl",
+        "era",
+        "flow",
+        "index",
+    )
 
     def __init__(self, options: Options) -> None:
         self.curl = pycurl.Curl()
@@ -42,6 +59,7 @@ class Slot:
         self._own: tuple[str, ...] = ()
         self._wanted: tuple[str, ...] = ()
         self._lines: list[bytes] = []
+        self.addresses: list[str] | None = None  # that it was told of its host
         self.flow: Exchange | None = None
         self.index = 0
         self.era = 0
@@ -95,7 +113,11 @@ class Slot:
 
 
 class CurlLine:
-    """The connections to one origin, and the requests waiting for room on them."""
+    """The connections to one origin, and the requests waiting for room on them.
+
+    Names are not looked up by libcurl: it waits for its resolver's thread when it closes a connection, and so would the
+    event loop, for as long as a name server is silent.
+    """
 
     def __init__(self, origin: str, pool: Pool, options: Options) -> None:
         self._origin = origin
@@ -112,11 +134,38 @@ class CurlLine:
         self._abreast = 0  # in flight of this era: what the limit is about, so that an old request holds up no new one
         self._idle: list[Slot] = []
         self._busy: dict[Any, Slot] = {}
+        self._lookups = Lookups()
+        self._looking_up: asyncio.Task[None] | None = None
+        self._addresses: list[str] | None = [] if _is_address(origin) else None  # as libcurl takes them
+        self._addresses_until = math.inf if _is_address(origin) else 0.0
         self._multi = self._open()
 
     def admit(self, flow: Exchange) -> None:
         self._turns.join(flow)
+        if self.time() > self._addresses_until and self._looking_up is None:
+            self._looking_up = asyncio.create_task(self._look_up())
         self._fill()
+
+    async def _look_up(self) -> None:
+        """The addresses of the origin's host; those of before serve until then, and where none are found now."""
+        place = urlsplit(self._origin)
+        host, port = place.hostname or "", place.port or (443 if place.scheme == "https" else 80)
+        try:
+            found = await self._lookups.find(host, port)
+        except OSError as error:
+            if self._addresses is None:
+                self._refuse_waiting(f"{host} cannot be looked up: {error}")
+        else:
+            self._addresses = [f"{host}:{port}:{','.join(dict.fromkeys(str(entry[4][0]) for entry in found))}"]
+            self._addresses_until = self.time() + KEPT_SECONDS
+        finally:
+            self._looking_up = None
+        self._fill()
+
+    def _refuse_waiting(self, reason: str) -> None:
+        while (waiting := self._turns.take()) is not None:
+            flow, index, _request = waiting
+            flow.finish(index, Failure(reason, never_left=True))
 
     def drop(self, flow: Exchange) -> None:
         """Forget a flow; its requests in flight are reset."""
@@ -130,9 +179,9 @@ class CurlLine:
         for slot in list(self._busy.values()):
             flow = self._release(slot)
             flow.finish(slot.index, Failure("the transport was closed", never_left=False))
-        while (waiting := self._turns.take()) is not None:
-            flow, index, _request = waiting
-            flow.finish(index, Failure("the transport was closed", never_left=True))
+        if self._looking_up is not None:
+            self._looking_up.cancel()
+        self._refuse_waiting("the transport was closed")
         for slot in self._idle:
             slot.curl.close()
         self._multi.close()
@@ -157,6 +206,8 @@ class CurlLine:
 
         HTTP/1.1 takes one request on a connection; more would wait, and time out, inside libcurl.
         """
+        if self._addresses is None:
+            return  # they are being looked up
         if not self._busy and self.time() > self._resting_since + REST_SECONDS:
             self._take_care()
         limit = self._pool.connections * self._streams
@@ -166,6 +217,9 @@ class CurlLine:
             slot.flow, slot.index, request = work
             slot.era = self._era
             self._abreast += 1
+            if slot.addresses is not self._addresses:
+                slot.addresses = self._addresses
+                slot.curl.setopt(pycurl.RESOLVE, self._addresses)
             slot.prepare(self._origin, request)
             self._busy[slot.curl] = slot
             self._multi.add_handle(slot.curl)
@@ -265,3 +319,12 @@ class CurlLine:
     def _expire(self) -> None:
         self._timer = None
         self._act(pycurl.SOCKET_TIMEOUT, 0)
+
+
+def _is_address(origin: str) -> bool:
+    """Whether there is no name in it to be looked up."""
+    try:
+        ipaddress.ip_address(urlsplit(origin).hostname or "")
+    except ValueError:
+        return False
+    return True

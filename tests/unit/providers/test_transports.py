@@ -1,11 +1,13 @@
 """The transports say truly what became of a request, and whether it can have arrived."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
 from email.utils import formatdate
 from pathlib import Path
 from time import time
-from typing import Protocol
+from typing import Any, Protocol
 
 import h2.errors
 import pytest
@@ -23,7 +25,7 @@ from shared.providers.transport import (
     Request,
     Transport,
 )
-from tests.contract.certificates import Certificates
+from tests.contract.certificates import Certificates, make_certificates
 from tests.contract.http2_server import (
     Act,
     Answer,
@@ -352,6 +354,52 @@ async def test_of_many_accounts_few_keep_connections(server: Http2Server, make: 
         assert await drain(transport, server.origin, posts(b""), Pool(owner=str(number))) == 1
 
     await server.all_closed(but=MOST_RESTING)
+
+
+class Names:
+    """In the system resolver's place: every name is this machine, once it may answer."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.may_answer = threading.Event()
+
+    def look_up(self, name: str, port: int, *, flags: int = 0, **_: Any) -> Any:
+        if flags & socket.AI_NUMERICHOST:
+            raise socket.gaierror(socket.EAI_NONAME, "no address")
+        self.asked.append(name)
+        self.may_answer.wait(20)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
+    names = Names()
+    monkeypatch.setattr(socket, "getaddrinfo", names.look_up)
+    yield names
+    names.may_answer.set()
+
+
+async def test_the_name_of_an_origin_is_looked_up_by_us_and_once(make: Make, tmp_path: Path, names: Names) -> None:
+    names.may_answer.set()
+    certificates = make_certificates(tmp_path, host="api.example.com")
+    async with Http2Server(lambda _: Answer(), certificates.server_context("h2")) as server:
+        transport = make(ca_file=certificates.ca_file)
+        origin = f"https://api.example.com:{server.port}"
+        assert [await drain(transport, origin, posts(b"a", b"b")) for _ in range(2)] == [2, 2]
+
+    assert names.asked == ["api.example.com"]
+
+
+async def test_a_name_server_that_is_silent_does_not_hold_up_who_closes(make: Make, names: Names) -> None:
+    """Libcurl waits for its own look-ups when it closes, and the event loop waited with it."""
+    transport = make()
+    exchanging = asyncio.create_task(exchange(transport, "https://api.example.com", b"x"))
+    await asyncio.sleep(0)
+    await transport.aclose()
+
+    (answer,) = await exchanging
+    assert isinstance(answer, Failure)
+    assert answer.never_left
 
 
 async def test_an_abandoned_exchange_leaves_its_place_to_others(server: Http2Server, make: Make) -> None:
