@@ -1,6 +1,9 @@
-"""The statements whose speed rests on an index use it: due messages, a fan-out page, a claim, the oldest due work."""
+"""The statements whose speed rests on an index use it: due messages, a fan-out page, a claim, what retries join,
+the oldest due work.
+"""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -8,6 +11,7 @@ import pytest
 
 from shared.db.queries import claim as claim_queries
 from shared.db.queries import fan_out as fan_out_queries
+from shared.db.queries import record as record_queries
 from shared.settings import Settings
 from tests.factories import Factory
 from workers.fan_out import MESSAGES_AT_ONCE
@@ -142,3 +146,37 @@ def test_a_claim_reads_only_what_can_be_claimed(
     assert "batches_turns_idx" in indexes
     assert "batches" not in scanned
     assert blocks < BLOCKS_OF_A_BATCH * room
+
+
+def test_retries_find_what_they_join_among_any_number_of_batches(factory: Factory, connection: Connection) -> None:
+    # 10,000 batches of 10 messages, 1,000 moments each
+    connection.execute(
+        "INSERT INTO batches (run, project_seq, message_seq, queue, provider_seq, targets, attempt, due_at)"
+        " SELECT n %% 10, %s, n %% 10, 'push.fcm.bulk', 1, '{1}', 2, '2026-07-01 12:00Z'::timestamptz"
+        " + (n / 10) * interval '1 second' FROM generate_series(0, 9999) AS n",
+        [factory.project_seq],
+    )
+    connection.execute("ANALYZE")
+    moments = [datetime(2026, 7, 1, 12, minute, tzinfo=UTC) for minute in range(8)]
+    joining = {
+        "number": list(range(8)),
+        "run": [3] * 8,
+        "project_seq": [factory.project_seq] * 8,
+        "message_seq": [3] * 8,
+        "queue": ["push.fcm.bulk"] * 8,
+        "provider_seq": [1] * 8,
+        "due_at": moments,
+        "attempt": [2] * 8,
+        "resends": [0] * 8,
+        "waiting_since": [None] * 8,
+        "targets": ["{2}"] * 8,
+        "size": [1] * 8,
+        "most": record_queries.MOST_GATHERED,
+    }
+
+    blocks, scanned, indexes = _explain(connection, record_queries._JOIN, joining)
+
+    assert "batches_turns_idx" in indexes
+    assert "batches" not in scanned
+    assert blocks < BLOCKS_OF_A_BATCH * 8
+    assert connection.execute("SELECT count(*) FROM batches WHERE cardinality(targets) = 2").fetchone() == (8,)
