@@ -19,6 +19,9 @@ from deploy.embedded import DataDirectory, EmbeddedPostgres, EmbeddedRedis
 from shared.settings import Settings, load_settings
 from tests.contract.certificates import make_certificates
 from tests.directories import new_directory
+from tests.rabbitmq import rabbitmq
+
+__all__ = ["rabbitmq"]  # a fixture
 
 TEMPLATE = "tidings_template"
 
