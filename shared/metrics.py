@@ -65,6 +65,11 @@ LEASES_EXPIRED = Counter("tidings_leases_expired_total", "Claims returned by the
 RECIPIENTS_UNKNOWN = Counter("tidings_recipients_unknown_total", "Outcomes that stayed unclear", ["kind", "decision"])
 STALE_WRITES = Counter("tidings_stale_writes_total", "Writes refused because a newer token holds the batch")
 RINGS = Counter("tidings_rings_total", "Rings by result", ["result"])  # published, coalesced, skipped, failed
+RINGER_SILENT_SECONDS = Gauge(
+    "tidings_ringer_silent_seconds",
+    "Seconds since the ringer last came back from the broker; 0 while it has nothing to say",
+    multiprocess_mode="livemax",
+)
 OLDEST_DUE_SECONDS = PassingGauge(
     "tidings_oldest_due_seconds", "Age of the oldest due batch", ["queue"], multiprocess_mode="mostrecent"
 )

@@ -9,6 +9,13 @@ from kombu import Exchange, Queue
 
 from shared.domain.queues import DELIVERY_QUEUES, FAN_OUT_QUEUE
 from shared.errors import ConfigurationError
+from shared.queue.transports import (
+    HEARTBEAT_CHECKS,
+    HEARTBEAT_SECONDS,
+    TIMEOUT_SECONDS,
+    tls_options,
+    transport_options,
+)
 from shared.settings import Settings
 
 DRAIN_TASK = "queue.drain"
@@ -22,7 +29,6 @@ by Celery's way, a time of the ringer's clock, a worker whose clock is that much
 QUEUE_NAMES: tuple[str, ...] = (FAN_OUT_QUEUE, *(queue.name for queue in DELIVERY_QUEUES))
 """Every queue, in the order in which a worker's free room is given."""
 
-_SOCKET_TIMEOUT_SECONDS = 5
 
 
 def choose_queues(patterns: list[str]) -> tuple[str, ...]:
@@ -63,19 +69,11 @@ def create_celery(settings: Settings, *, main: str) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_pool_limit=1,
+        broker_connection_timeout=TIMEOUT_SECONDS,
+        broker_heartbeat=HEARTBEAT_SECONDS,
+        broker_heartbeat_checkrate=HEARTBEAT_CHECKS,
+        broker_transport_options=transport_options(url),
+        broker_use_ssl=tls_options(url),
         enable_utc=True,
     )
-    if url.startswith("redis"):
-        celery.conf.broker_transport_options = {
-            "socket_timeout": _SOCKET_TIMEOUT_SECONDS,
-            "socket_connect_timeout": _SOCKET_TIMEOUT_SECONDS,
-            "socket_keepalive": True,
-            "health_check_interval": 10,
-            # an acknowledgement that fails while Redis is away would keep its place among the prefetched for ever: with
-            # all of them taken, kombu 5.7 hears nothing any more. So none is sent: rings are expendable
-            "ack_emulation": False,
-            "queue_order_strategy": "round_robin",
-        }
-    else:
-        celery.conf.broker_transport_options = {"connect_timeout": _SOCKET_TIMEOUT_SECONDS}
     return celery

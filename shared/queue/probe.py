@@ -6,9 +6,8 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from shared.errors import NotReachable
+from shared.queue.transports import TIMEOUT_SECONDS, tls_options, transport_options
 from shared.settings import Settings
-
-TIMEOUT_SECONDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +19,13 @@ class BrokerFacts:
 
 def probe_broker(settings: Settings) -> BrokerFacts:
     """Raises NotReachable with the broker's own reason."""
-    timeouts = {"socket_connect_timeout": TIMEOUT_SECONDS, "socket_timeout": TIMEOUT_SECONDS}
-    connection = Connection(settings.require_broker_url(), connect_timeout=TIMEOUT_SECONDS, transport_options=timeouts)
-    with connection:
+    url = settings.require_broker_url()
+    with Connection(url, ssl=tls_options(url), transport_options=transport_options(url)) as connection:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=TIMEOUT_SECONDS)
             return _facts(connection)
-        except (OperationalError, *connection.connection_errors) as error:
+        except (OperationalError, *connection.connection_errors, *connection.channel_errors) as error:
+            # among the latter: a login or a command that is refused
             raise NotReachable(
                 f"The broker at {connection.hostname}:{connection.port} cannot be used: {error}",
                 hint="Check TIDINGS_BROKER_URL and that the server is running.",
