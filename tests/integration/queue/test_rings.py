@@ -3,9 +3,11 @@
 import contextlib
 import json
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import redis
@@ -184,3 +186,41 @@ def test_a_ring_that_is_heard_when_the_broker_goes_is_not_the_last(
             heard[0].ack_log_error(log, connection.connection_errors)
             own_broker.start()
             wait_until(lambda: is_heard(2))
+
+
+def test_a_ring_that_was_heard_is_not_put_back_while_redis_is_away(
+    settings: Settings,
+    own_broker: EmbeddedRedis,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Kombu would say so past the log, and leave a file in the temporary directory."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    worker = create_celery(settings.model_copy(update={"broker_url": own_broker.url}), main="worker")
+    heard: list[Message] = []
+    connection = worker.connection_for_read()
+    consumer = Consumer(connection.channel(), worker.conf.task_queues, on_message=heard.append, prefetch_count=1)
+    with consumer, redis.Redis.from_url(own_broker.url) as broker:
+        with _ringing(settings.model_copy(update={"broker_url": own_broker.url})) as ringer:
+            ringer.ring(QUEUE)
+            while not heard:
+                connection.drain_events(timeout=5)
+        assert broker.llen(QUEUE) == 0
+    own_broker.stop()
+
+    connection.collect()
+
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_redis_that_is_full_can_still_be_listened_to(settings: Settings, own_broker: EmbeddedRedis) -> None:
+    """A worker that met it while it was connecting ended."""
+    worker = create_celery(settings.model_copy(update={"broker_url": own_broker.url}), main="worker")
+    with redis.Redis.from_url(own_broker.url) as broker:
+        broker.config_set("maxmemory", 1)
+    with worker.connection_for_read() as connection:
+        consumer = Consumer(connection.channel(), worker.conf.task_queues, on_message=print)
+        with consumer, pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.1)
