@@ -3,12 +3,15 @@
 import ctypes
 import os
 import signal
-from functools import partial
+import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
+from billiard.util import get_logger
 from celery import Celery
 from celery.apps import worker
+from celery.exceptions import WorkerShutdown
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 from celery.worker import consumer
 from prometheus_client import multiprocess
@@ -23,13 +26,46 @@ PR_SET_PDEATHSIG = 1
 LONGEST_RECONNECT_SECONDS = 5.0
 """Between two tries to reach a broker that is away: so work goes on that soon after it is back."""
 
+REFUSED_PAUSE_SECONDS = 2.0
+"""Before a broker that can be reached, but refuses what we ask of it, is asked again."""
+
+log = structlog.get_logger()
+
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]
     """Celery's own waits longer and longer, up to half a minute."""
 
+    is_connected = False
+
     def ensure_connected(self, conn: Any) -> Any:
-        conn.ensure_connection = partial(conn.ensure_connection, interval_max=LONGEST_RECONNECT_SECONDS)
+        type(self).is_connected = False
+        ensure = conn.ensure_connection
+
+        def ensure_soon(*arguments: Any, callback: Callable[[], None]) -> Any:
+            def look_around() -> None:
+                callback()
+                self._end_without_children()
+
+            return ensure(*arguments, callback=look_around, interval_max=LONGEST_RECONNECT_SECONDS)
+
+        conn.ensure_connection = ensure_soon
         return super().ensure_connected(conn)
+
+    def on_ready(self) -> None:
+        super().on_ready()
+        type(self).is_connected = True
+
+    def _end_without_children(self) -> None:
+        """While it looks for its broker the parent replaces no child that died: with none left it is of no use."""
+        children = self.pool._pool._pool  # noqa: SLF001  # Celery shows them nowhere else
+        if not any(child.is_alive() for child in children):
+            log.error("no process is left, and the broker is away: this worker ends, to be started again")
+            raise WorkerShutdown(1)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        super().on_connection_error_after_connected(exc)
+        if isinstance(exc, self.channel_errors):
+            time.sleep(REFUSED_PAUSE_SECONDS)
 
 
 def create_worker_app(settings: Settings, queues: tuple[str, ...]) -> Celery:
@@ -43,6 +79,7 @@ def create_worker_app(settings: Settings, queues: tuple[str, ...]) -> Celery:
     @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
     def configure(**_: Any) -> None:
         configure_logging(settings, role="worker")
+        get_logger().propagate = True  # of a pool's processes; else the log would have lines that are no JSON
 
     @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
     def open_process(**_: Any) -> None:

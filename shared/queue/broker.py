@@ -30,7 +30,6 @@ QUEUE_NAMES: tuple[str, ...] = (FAN_OUT_QUEUE, *(queue.name for queue in DELIVER
 """Every queue, in the order in which a worker's free room is given."""
 
 
-
 def choose_queues(patterns: list[str]) -> tuple[str, ...]:
     """The queues that match any of the patterns (`email.*`, `*.transactional`, `fan_out`), in QUEUE_NAMES' order."""
     from fnmatch import fnmatchcase  # noqa: PLC0415  # needed once, at a worker's start
@@ -46,7 +45,11 @@ def choose_queues(patterns: list[str]) -> tuple[str, ...]:
 
 
 def create_celery(settings: Settings, *, main: str) -> Celery:
-    """A Celery application with our rules; no connection is made yet."""
+    """A Celery application with our rules; no connection is made yet.
+
+    Tasks have no time limit: while Celery's parent process looks for its broker it does not hear that a task has ended,
+    and would cut off, in the end kill, a process that may be delivering.
+    """
     url = settings.require_broker_url()
     celery = Celery(main, broker=url, set_as_current=False)
     celery.conf.update(
@@ -62,12 +65,13 @@ def create_celery(settings: Settings, *, main: str) -> Celery:
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
-        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_cancel_long_running_tasks_on_connection_loss=True,  # ours are acknowledged early, so none is
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_max_tasks_per_child=5_000,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # a broker that is full, or a replica for now, refuses: not for ever
         broker_pool_limit=1,
         broker_connection_timeout=TIMEOUT_SECONDS,
         broker_heartbeat=HEARTBEAT_SECONDS,
