@@ -5,8 +5,13 @@ import os
 import tempfile
 from pathlib import Path
 
+import structlog
+
+from shared.errors import NotReachable
 from shared.exits import exit_on_error
 from shared.settings import load_settings
+
+log = structlog.get_logger()
 
 
 def main() -> None:
@@ -32,7 +37,7 @@ def _run(patterns: list[str], concurrency: int, metrics_directory: Path) -> None
     from shared.process_metrics import ProcessMetrics  # noqa: PLC0415
     from shared.queue.broker import choose_queues  # noqa: PLC0415
     from shared.queue.probe import probe_broker  # noqa: PLC0415
-    from workers.app import create_worker_app  # noqa: PLC0415
+    from workers.app import Consumer, create_worker_app  # noqa: PLC0415
 
     settings = load_settings()
     configure_logging(settings, role="worker")  # Celery warns before it asks for it
@@ -41,11 +46,16 @@ def _run(patterns: list[str], concurrency: int, metrics_directory: Path) -> None
     # fail here, in one line, rather than in every child
     open_secret_box(settings)
     check_tables(settings)
-    probe_broker(settings)
+    try:
+        probe_broker(settings)
+    except NotReachable as error:  # no reason to end: rows say what is to be done, and it may be back any moment
+        log.warning("the worker starts without its broker", error=error.message)
     celery = create_worker_app(settings, queues)
     registry = CollectorRegistry()
     registry.register(ProcessMetrics(metrics_directory))
-    serve_observations(settings, is_ready=lambda: database_answers(database_url), registry=registry)
+    serve_observations(
+        settings, is_ready=lambda: Consumer.is_connected and database_answers(database_url), registry=registry
+    )
     celery.worker_main(
         [
             "--quiet",  # its banner is not JSON

@@ -1,13 +1,16 @@
 """Roles that cannot start: a line that says why, one that says what to do about it, and the exit code of a command."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
+import requests
 
-from deploy.embedded import choose_port
+from deploy.embedded import choose_port, choose_ports
 from shared.settings import Settings
+from tests.processes import wait_until
 
 USAGE, NOT_REACHABLE = 2, 4
 
@@ -42,10 +45,34 @@ def test_a_database_that_was_never_migrated(role: str, environment: dict[str, st
     assert_refuses(role, environment, USAGE, "holds no Tidings tables", "tidings migrate")
 
 
-def test_a_worker_whose_broker_does_not_answer(environment: dict[str, str]) -> None:
-    port = choose_port()
+def test_a_worker_starts_without_its_broker_and_says_so(environment: dict[str, str]) -> None:
+    port, observed_port = choose_ports(2)
     environment["TIDINGS_BROKER_URL"] = f"redis://:hush@127.0.0.1:{port}/0"
-    assert_refuses("workers", environment, NOT_REACHABLE, f"broker at 127.0.0.1:{port}", "TIDINGS_BROKER_URL")
+    environment["TIDINGS_METRICS_PORT"] = str(observed_port)
+    command = [sys.executable, "-P", "-m", "workers", "--concurrency=1"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as worker:
+        try:
+            assert worker.stderr is not None
+            lines = [json.loads(worker.stderr.readline())]
+            while "Cannot connect to redis" not in lines[-1]["event"]:
+                lines.append(json.loads(worker.stderr.readline()))
+            wait_until(lambda: _status(f"http://127.0.0.1:{observed_port}/live") == 200)
+            assert _status(f"http://127.0.0.1:{observed_port}/ready") == 503
+            worker.terminate()
+            lines.extend(json.loads(line) for line in worker.stderr)
+        finally:
+            worker.kill()
+    assert worker.returncode == 0
+    (without,) = (line for line in lines if line["event"] == "the worker starts without its broker")
+    assert f"broker at 127.0.0.1:{port}" in without["error"]
+    assert "hush" not in str(lines)
+
+
+def _status(url: str) -> int:
+    try:
+        return requests.get(url, timeout=5).status_code
+    except requests.ConnectionError:
+        return 0
 
 
 @pytest.mark.parametrize("role", ["api", "workers", "scheduler", "shared.simulator"])
