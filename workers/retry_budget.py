@@ -23,6 +23,10 @@ each round trip at first, and ever faster.
 """
 
 
+SHORTEST_WAIT_SECONDS = 5.0
+"""What waits for the budget is claimed and given back no more often than this."""
+
+
 @dataclass(slots=True)
 class _Second:
     at: int
@@ -77,8 +81,8 @@ class RetryBudget:
 
     @property
     def wait_seconds(self) -> float:
-        """How long to wait where there is no room: until enough that came to nothing is out of the period, if nothing
-        else happens. 0: there is room, or answers to what is in flight decide.
+        """How long to wait where there is no room: until enough that came to nothing is out of the period, and at least
+        SHORTEST_WAIT_SECONDS. 0: there is room, or there will be as soon as something in flight is answered.
         """
         if self.room > 0 or FLOOR + floor(SHARE * self._useful) > self._in_vain:
             return 0.0
@@ -87,8 +91,8 @@ class RetryBudget:
             useful -= second.useful
             in_vain -= second.in_vain
             if FLOOR + floor(SHARE * useful) > in_vain:
-                return second.at + PERIOD_SECONDS - self.clock()
-        return 0.0
+                return max(SHORTEST_WAIT_SECONDS, second.at + PERIOD_SECONDS - self.clock())
+        return SHORTEST_WAIT_SECONDS
 
     def _now(self) -> _Second:
         """The running second, after what is older than the period was dropped."""

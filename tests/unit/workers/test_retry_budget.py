@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.retry_budget import FLOOR, PERIOD_SECONDS, RetryBudget
+from workers.retry_budget import FLOOR, PERIOD_SECONDS, SHORTEST_WAIT_SECONDS, RetryBudget
 
 
 @dataclass(slots=True)
@@ -92,6 +92,13 @@ def test_what_came_to_nothing_is_forgotten_after_the_period(budget: RetryBudget,
     clock.now += budget.wait_seconds
 
     assert (budget.wait_seconds, budget.take(1_000)) == (0.0, FLOOR)
+
+
+def test_what_waits_is_not_looked_at_all_the_time(budget: RetryBudget, clock: Clock) -> None:
+    _fail(budget, FLOOR)
+    clock.now += PERIOD_SECONDS - 1
+
+    assert budget.wait_seconds == SHORTEST_WAIT_SECONDS
 
 
 def test_first_tries_vouch_no_longer_than_the_period(budget: RetryBudget, clock: Clock) -> None:
