@@ -6,8 +6,6 @@ from api.kernel import Call
 from api.principals import Guest, KeyHolder, LoggedIn
 from shared.db.queries.audit import Actor
 
-USER_AGENT_LENGTH = 512
-
 
 def actor_of(call: Call) -> Actor:
     principal = call.principal
@@ -30,5 +28,5 @@ def actor_of(call: Call) -> Actor:
         user_seq=user_seq,
         service_email=service_email,
         ip=call.client.host if call.client else "",
-        user_agent=call.headers.get("user-agent", "").replace("\0", "")[:USER_AGENT_LENGTH],
+        user_agent=call.user_agent,
     )

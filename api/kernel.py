@@ -30,6 +30,7 @@ from api.origins import check_origin
 from api.parameters import check, read_body, read_query, refusal, within_limit
 from api.principals import Directory, KeyHolder, LoggedIn, Principal
 from api.tokens import TokenSigner
+from api.user_agents import shorten
 from shared.db.queries.keys import ProjectIdentity
 from shared.db.queries.user_sessions import UserIdentity
 from shared.db.receipt_addresses import ReceiptAddresses
@@ -90,6 +91,11 @@ class Call(Request):
         if not isinstance(self.principal, LoggedIn):
             raise RejectedRequest("general_unauthorized_scope", "Only a logged-in user can ask for this.")
         return self.principal.user
+
+    @property
+    def user_agent(self) -> str:
+        """As far as it is stored and read."""
+        return shorten(self.headers.get("user-agent", ""))
 
     def may(self, permission: str, *granted: Sequence[str]) -> bool:
         """Whether a list of permissions, such as `read("any")`, gives this one to a role of the caller's.

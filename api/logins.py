@@ -31,7 +31,7 @@ async def begin_session(
         provider=provider,
         provider_uid=provider_uid,
         ip=call.client.host if call.client else "",
-        user_agent=call.headers.get("user-agent", ""),
+        user_agent=call.user_agent,
         expires_at=utc_now() + timedelta(seconds=call.services.settings.session_seconds),
     )
     return started, secret

@@ -139,7 +139,7 @@ async def create_push_target(call: Call, body: PushTargetCreate) -> TargetModel:
                 channel=Channel.PUSH,
                 identifier=body.identifier,
                 provider_id=provider.id if provider else None,
-                name=read_user_agent(call.headers.get("user-agent", "")).label,
+                name=read_user_agent(call.user_agent).label,
                 session_seq=call.user.session_seq,
             )
         except IntegrityError as error:  # whoever comes with an ended session is a guest, also in the middle of a call

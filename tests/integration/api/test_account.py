@@ -259,3 +259,11 @@ def test_limits_can_be_switched_off(api_settings: Settings) -> None:
             answer = as_guest(caller, "POST", "/account", json={})
         assert (answer.status, answer.headers["x-ratelimit-remaining"]) == (400, "9")
         caller.session.close()
+
+
+def test_a_long_user_agent_is_cut_before_it_is_kept(caller: Caller) -> None:
+    sign_up(caller)
+    session = begin_session(caller, headers={"User-Agent": "Android " * 7_000 + "; " + " Build/" * 1_000})
+    assert session.status == 201
+    lengths = "SELECT length(user_agent) FROM user_sessions WHERE project_seq = %(project)s"
+    assert caller.rows(lengths) == [(512,)]
