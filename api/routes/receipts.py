@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from typing import Annotated
 
 import structlog
@@ -20,13 +21,13 @@ from shared.db.queries.receipts import append_receipts
 from shared.db.session import hot_statements
 from shared.errors import RejectedRequest
 from shared.providers.contract import Account
-from shared.providers.receipts import ReceiptCall, ReceiptRefused
-from shared.providers.registry import RECEIPT_READERS
+from shared.providers.receipts import LARGEST_BATCH, LARGEST_BODY, ReceiptCall, ReceiptRefused
+from shared.providers.registry import GATHERING_KINDS, RECEIPT_READERS
 
 routes = Routes("receipts")
 
-MAX_BYTES = 8 * 1024**2
-"""The largest batches of events that a provider's documents speak of are below a megabyte."""
+PAGE = 1_000
+"""Receipts of one statement."""
 
 Place = Annotated[str, Path(alias="place", max_length=64, description="Made by us; see the provider's receipts")]
 
@@ -38,7 +39,7 @@ log = structlog.get_logger(__name__)
     scope=(),
     answers=ReceiptsTaken,
     refusals=["provider_not_found", "user_unauthorized", "general_body_too_large"],
-    upload=Upload("application/octet-stream", MAX_BYTES),
+    upload=Upload("application/octet-stream", LARGEST_BATCH),
     status=200,
 )
 async def take_receipts(call: Call, place: Place) -> ReceiptsTaken:
@@ -60,7 +61,7 @@ async def _take(call: Call, place: str) -> ReceiptsTaken:
     received = ReceiptCall(
         url=f"{_address(call, provider)}{query}",
         headers={name.lower(): value for name, value in call.headers.items()},
-        body=await call.body(),
+        body=await _body_of(call, provider.kind),
         received_at=time.time(),
     )
     try:
@@ -74,13 +75,30 @@ async def _take(call: Call, place: str) -> ReceiptsTaken:
         metrics.RECEIPTS.labels(provider.kind, "refused").inc()
         log.warning("receipts.refused", kind=provider.kind, provider_seq=provider.seq, reason=str(error))
         raise RejectedRequest("user_unauthorized", f"The receipt is not accepted: {error}") from error
-    for receipt in receipts:
-        metrics.RECEIPTS.labels(provider.kind, receipt.kind).inc()
-    async with hot_statements(services.engine) as connection:
-        new = await append_receipts(
-            connection, project_seq=provider.project_seq, provider_seq=provider.seq, receipts=receipts
-        )
+    new = 0
+    for start in range(0, len(receipts), PAGE):
+        async with hot_statements(services.engine) as connection:
+            new += await append_receipts(
+                connection,
+                project_seq=provider.project_seq,
+                provider_seq=provider.seq,
+                receipts=receipts[start : start + PAGE],
+            )
+    for kind, number in Counter(receipt.kind for receipt in receipts).items():
+        metrics.RECEIPTS.labels(provider.kind, kind).inc(number)
     return ReceiptsTaken(received=len(receipts), new=new)
+
+
+async def _body_of(call: Call, kind: str) -> bytes:
+    """Raises RejectedRequest for one that is longer than providers of this kind send, before all of it has come."""
+    limit = LARGEST_BATCH if kind in GATHERING_KINDS else LARGEST_BODY
+    body = bytearray()
+    async for piece in call.stream():
+        body += piece
+        if len(body) > limit:
+            metrics.RECEIPTS.labels(kind, "refused").inc()
+            raise RejectedRequest("general_body_too_large", f"Receipts of {kind} have at most {limit} bytes.")
+    return bytes(body)
 
 
 async def _provider_of(call: Call, place: str) -> Provider:

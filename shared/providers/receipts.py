@@ -1,12 +1,20 @@
 """What reads a provider's receipts: a call from outside in, checked, and our words out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Final, Protocol
 
+from shared.aside import aside
 from shared.domain.receipt import Receipt
 from shared.providers.contract import Account
 from shared.providers.transport import Transport
+
+LARGEST_BODY: Final = 256 * 1024
+"""Bytes of a call about one message or a few. SNS has the same limit for what it hands on."""
+
+LARGEST_BATCH: Final = 1024 * 1024
+"""Bytes of a call of those who gather events: SendGrid does up to 768 kB."""
 
 REPLAY_WINDOW_SECONDS: Final = 300.0
 """A signature older or newer than this is refused, where the provider signs the time."""
@@ -35,3 +43,18 @@ class ReceiptReader(Protocol):
         Events about nothing we follow (opens, clicks) are left out. `transport` is for what must be fetched first
         (certificates); `endpoint` is the origin that takes the provider's place, as for adapters.
         """
+
+
+def reads_by_itself(read: Callable[[Account, ReceiptCall], Sequence[Receipt]]) -> ReceiptReader:
+    """A reader that fetches nothing, so that all of its work can be done beside the event loop: what it reads is as
+    long as bodies may be, says what somebody else likes, and is looked at before it is known whose it is.
+    """
+
+    @wraps(read)
+    async def read_aside(
+        account: Account, call: ReceiptCall, *, transport: Transport, endpoint: str | None
+    ) -> Sequence[Receipt]:
+        del transport, endpoint
+        return await aside(read, account, call)
+
+    return read_aside

@@ -60,6 +60,9 @@ RECEIPT_READERS: Final[Mapping[str, ReceiptReader]] = {
     Msg91Adapter.kind: msg91_receipts.read_receipts,
 }
 
+GATHERING_KINDS: Final = frozenset({SendgridAdapter.kind})
+"""Whose receipts come many at once."""
+
 
 def adapter_facts(kind: str) -> type[Adapter]:
     """The class, for its facts. Raises ConfigurationError for a kind that the contract does not know."""

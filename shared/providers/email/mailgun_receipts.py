@@ -9,8 +9,7 @@ from shared.domain.receipt import Receipt, ReceiptKind
 from shared.providers.contract import Account
 from shared.providers.email.http_mail import DELIVERY
 from shared.providers.email.receipt_events import DEAD_ADDRESS, check_age, fields_of, parsed, reason_of, unix_seconds
-from shared.providers.receipts import ReceiptCall, ReceiptRefused
-from shared.providers.transport import Transport
+from shared.providers.receipts import ReceiptCall, ReceiptRefused, reads_by_itself
 
 # Event -> what it means; of a failure the second key is its `severity` or `reason`. Sources: documentation.mailgun.com
 # user-manual webhooks and events, read 2026-11. Opens and clicks are nothing we follow.
@@ -29,11 +28,9 @@ KINDS: Final[Mapping[tuple[str, str], ReceiptKind]] = {
 }
 
 
-async def read_receipts(
-    account: Account, call: ReceiptCall, *, transport: Transport, endpoint: str | None
-) -> Sequence[Receipt]:
+@reads_by_itself
+def read_receipts(account: Account, call: ReceiptCall) -> Sequence[Receipt]:
     """See `ReceiptReader`. `account.receipts_secret`: the account's HTTP webhook signing key."""
-    _ = transport, endpoint  # nothing is fetched
     document = parsed(call.body)
     token = _check_signature(account.receipts_secret, call, fields_of(document, "signature"))
     event = fields_of(document, "event-data")

@@ -11,8 +11,7 @@ from shared.domain.receipt import Receipt, ReceiptKind
 from shared.providers.contract import Account
 from shared.providers.email.http_mail import DELIVERY
 from shared.providers.email.receipt_events import check_age, fields_of, parsed, reason_of, seconds_of, unix_seconds
-from shared.providers.receipts import ReceiptCall, ReceiptRefused
-from shared.providers.transport import Transport
+from shared.providers.receipts import ReceiptCall, ReceiptRefused, reads_by_itself
 
 # Event -> what it means. Source: resend.com/docs/dashboard/webhooks/event-types, read 2026-11. Opens and clicks are
 # nothing we follow.
@@ -28,11 +27,9 @@ KINDS: Final[Mapping[str, ReceiptKind]] = {
 }
 
 
-async def read_receipts(
-    account: Account, call: ReceiptCall, *, transport: Transport, endpoint: str | None
-) -> Sequence[Receipt]:
+@reads_by_itself
+def read_receipts(account: Account, call: ReceiptCall) -> Sequence[Receipt]:
     """See `ReceiptReader`. `account.receipts_secret`: the webhook's signing secret, `whsec_` and base64."""
-    _ = transport, endpoint  # nothing is fetched
     _check_signature(account.receipts_secret, call)
     event = parsed(call.body)
     data = fields_of(event, "data")

@@ -13,8 +13,7 @@ from shared.domain.receipt import Receipt, ReceiptKind
 from shared.providers.contract import Account
 from shared.providers.email.http_mail import DELIVERY
 from shared.providers.email.receipt_events import check_age, parsed, reason_of, unix_seconds
-from shared.providers.receipts import ReceiptCall, ReceiptRefused
-from shared.providers.transport import Transport
+from shared.providers.receipts import ReceiptCall, ReceiptRefused, reads_by_itself
 
 SIGNATURE: Final = "x-twilio-email-event-webhook-signature"
 TIMESTAMP: Final = "x-twilio-email-event-webhook-timestamp"
@@ -38,11 +37,9 @@ KINDS: Final[Mapping[tuple[str, str], ReceiptKind]] = {
 }
 
 
-async def read_receipts(
-    account: Account, call: ReceiptCall, *, transport: Transport, endpoint: str | None
-) -> Sequence[Receipt]:
+@reads_by_itself
+def read_receipts(account: Account, call: ReceiptCall) -> Sequence[Receipt]:
     """See `ReceiptReader`. `account.receipts_secret`: the public key that SendGrid shows, base64 of its DER form."""
-    _ = transport, endpoint  # nothing is fetched
     _check_signature(account.receipts_secret, call)
     events = parsed(call.body)
     if not isinstance(events, list):

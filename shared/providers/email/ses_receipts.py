@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from shared.aside import aside
 from shared.domain.receipt import Receipt, ReceiptKind
 from shared.providers.contract import Account
 from shared.providers.email.http_mail import DELIVERY
@@ -53,6 +54,9 @@ WINDOW_SECONDS: Final = 3600.0
 """The time signed is that of the event, and SNS may try for most of an hour to hand it over. An event that comes again
 has the same id."""
 
+MOST_RECIPIENTS: Final = 50
+"""Of a mail through SES (docs.aws.amazon.com/ses quotas, read 2026-11)."""
+
 KEPT_CERTIFICATES: Final = 8
 
 
@@ -66,7 +70,7 @@ class SesReceipts:
         self, account: Account, call: ReceiptCall, *, transport: Transport, endpoint: str | None
     ) -> Sequence[Receipt]:
         """`account.receipts_secret`: the ARN of our topic. Everybody's topics are signed with the same certificate."""
-        envelope = fields_of(parsed(call.body))
+        envelope = fields_of(await aside(parsed, call.body))
         if not account.receipts_secret or envelope.get("TopicArn") != account.receipts_secret:
             raise ReceiptRefused("it is not of the topic that we were told")
         check_age(call, seconds_of(envelope.get("Timestamp")), WINDOW_SECONDS)
@@ -75,7 +79,7 @@ class SesReceipts:
         if envelope["Type"] == "SubscriptionConfirmation":
             await places.get(str(envelope.get("SubscribeURL") or ""))
             return []
-        event = fields_of(parsed(str(envelope.get("Message") or "")))
+        event = fields_of(await aside(parsed, str(envelope.get("Message") or "")))
         return list(_read(event, str(envelope.get("MessageId") or "")))
 
     async def _check_signature(self, envelope: Mapping[str, Any], places: "_Places") -> None:
@@ -153,7 +157,7 @@ def _read(event: Mapping[str, Any], message_id: str) -> Iterator[Receipt]:
         return
     delivery = fields_of(mail, "tags").get(DELIVERY)
     people = said.get(listed) or mail.get("destination")
-    for number, person in enumerate(people if isinstance(people, list) else [""]):
+    for number, person in enumerate(people[:MOST_RECIPIENTS] if isinstance(people, list) else [""]):
         known = person if isinstance(person, dict) else {"emailAddress": person}
         yield Receipt(
             event_id=f"{message_id}-{number}",

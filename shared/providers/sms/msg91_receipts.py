@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from shared.domain.receipt import Receipt, ReceiptKind
 from shared.providers.contract import Account
-from shared.providers.receipts import ReceiptCall, ReceiptRefused
+from shared.providers.receipts import ReceiptCall, ReceiptRefused, reads_by_itself
 from shared.providers.sms.receipt_bodies import first_of, read_body
-from shared.providers.transport import Transport
 
 STATUSES: Final[Mapping[str, ReceiptKind]] = {
     "1": ReceiptKind.DELIVERED,
@@ -34,12 +33,17 @@ STATUSES: Final[Mapping[str, ReceiptKind]] = {
 }
 """By number or by word in small letters. Others are steps on the way, as far as we know."""
 
+_REQUEST, _STATUS = ("requestId", "request_id"), ("status", "desc")
+_NUMBER = ("number", "telNum", "mobile")
+_WORDS, _DELIVERY = ("failedReason", "failureReason", "desc"), ("CRQID", "crqid")
+_SHARED: Final = tuple(dict.fromkeys((*_REQUEST, *_STATUS, *_NUMBER, *_WORDS, *_DELIVERY)))
+"""What a request may say of all its reports."""
 
-async def read_receipts(
-    account: Account, call: ReceiptCall, *, transport: Transport, endpoint: str | None
-) -> Sequence[Receipt]:
+
+@reads_by_itself
+def read_receipts(account: Account, call: ReceiptCall) -> Sequence[Receipt]:
     """See `ReceiptReader`. A trial call with nothing in it is no receipt."""
-    del account, transport, endpoint  # nothing is signed, nothing is fetched
+    del account  # nothing is signed
     return [receipt for report in _reports(read_body(call)) if (receipt := _receipt_of(report)) is not None]
 
 
@@ -57,7 +61,8 @@ def _reports(value: Any, depth: int = 5) -> Iterator[Mapping[str, Any]]:
     elif isinstance(value, Mapping):
         inner = _unpacked(value.get("data") or value.get("report"))
         if isinstance(inner, (Mapping, list)):
-            shared = {name: item for name, item in value.items() if name not in {"data", "report"}}
+            # not all that it has: whoever sends much of it with many reports would have each of them carry it
+            shared = {name: value[name] for name in _SHARED if name in value}
             for report in _reports(inner, depth - 1):
                 yield {**shared, **report}
         else:
@@ -74,17 +79,17 @@ def _unpacked(value: Any) -> Any:
 
 
 def _receipt_of(report: Mapping[str, Any]) -> Receipt | None:
-    request, number = first_of(report, "requestId", "request_id"), first_of(report, "number", "telNum", "mobile")
-    status = first_of(report, "status", "desc")
+    request, number = first_of(report, *_REQUEST), first_of(report, *_NUMBER)
+    status = first_of(report, *_STATUS)
     if not request or not number or not status:
         return None
     kind = STATUSES.get(status.lower(), ReceiptKind.PENDING)
-    words = first_of(report, "failedReason", "failureReason", "desc")
+    words = first_of(report, *_WORDS)
     return Receipt(
         event_id=f"{request}:{number}:{status}",
         kind=kind,
         recipient=number,
-        delivery_id=first_of(report, "CRQID", "crqid"),
+        delivery_id=first_of(report, *_DELIVERY),
         provider_message_id=request,
         reason=f"MSG91: status {status}, {words}"[:300] if kind is not ReceiptKind.DELIVERED else "",
     )

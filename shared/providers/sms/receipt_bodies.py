@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from email import message_from_bytes
-from email.message import EmailMessage
-from email.policy import HTTP
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from python_multipart.multipart import Field, create_form_parser
+
 from shared.providers.receipts import ReceiptCall, ReceiptRefused
+
+MAX_CONTENT_TYPE: Final = 512
+MAX_PARTS: Final = 1_000
+"""Or fields: providers send some twenty."""
 
 
 def read_body(call: ReceiptCall) -> Any:
@@ -16,14 +19,18 @@ def read_body(call: ReceiptCall) -> Any:
     content_type = call.headers.get("content-type", "").lower()
     try:
         if not call.body.strip():
-            return dict(parse_qsl(urlsplit(call.url).query, keep_blank_values=True))
+            return dict(parse_qsl(urlsplit(call.url).query, keep_blank_values=True, max_num_fields=MAX_PARTS))
         if content_type.startswith("multipart/form-data"):
             return _fields_in_parts(call.headers["content-type"], call.body)
         if call.body.lstrip()[:1] in (b"{", b"["):  # some say "form" of it
             return json.loads(call.body)
-        return dict(parse_qsl(call.body.decode(), keep_blank_values=True, strict_parsing=True))
+        return _fields_in(call.body)
     except (ValueError, RecursionError) as error:
         raise ReceiptRefused("its body is neither a form nor JSON") from error
+
+
+def _fields_in(form: bytes) -> dict[str, str]:
+    return dict(parse_qsl(form.decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=MAX_PARTS))
 
 
 def first_of(fields: Mapping[str, Any], *names: str) -> str:
@@ -33,11 +40,17 @@ def first_of(fields: Mapping[str, Any], *names: str) -> str:
 
 
 def _fields_in_parts(content_type: str, body: bytes) -> dict[str, str]:
-    form = message_from_bytes(b"Content-Type: %b\r\n\r\n%b" % (content_type.encode(), body), EmailMessage, policy=HTTP)
-    parts = [part for part in form.iter_parts() if isinstance(part, EmailMessage)]
-    return {str(part.get_param("name", header="content-disposition")): _text_of(part) for part in parts}
+    """Raises ValueError for what is no form, or has parts whose heads are longer than python-multipart lets them be."""
+    if len(content_type) > MAX_CONTENT_TYPE:
+        raise ValueError("its content type is too long")
+    fields: dict[str, str] = {}
 
+    def keep(field: Field) -> None:
+        if len(fields) >= MAX_PARTS:
+            raise ValueError(f"it has more than {MAX_PARTS} parts")
+        fields[(field.field_name or b"").decode()] = (field.value or b"").decode()
 
-def _text_of(part: EmailMessage) -> str:
-    content = part.get_payload(decode=True)
-    return content.decode() if isinstance(content, bytes) else ""
+    parser = create_form_parser({"Content-Type": content_type.encode()}, keep, None)
+    parser.write(body)
+    parser.finalize()
+    return fields

@@ -9,9 +9,8 @@ from typing import Any, Final
 
 from shared.domain.receipt import Receipt, ReceiptKind
 from shared.providers.contract import Account
-from shared.providers.receipts import ReceiptCall, ReceiptRefused
+from shared.providers.receipts import ReceiptCall, ReceiptRefused, reads_by_itself
 from shared.providers.sms.forms import read_id, read_number, reason_of
-from shared.providers.transport import Transport
 
 # status.code -> what it means; reports bring its words. Sources: the OpenAPI document of "Engage SMS API" and
 # developer.telesign.com/enterprise/docs/all-status-and-error-codes, read November 2026.
@@ -58,14 +57,12 @@ STATUSES: Final[Mapping[int, ReceiptKind]] = {
 }
 
 
-async def read_receipts(
-    account: Account, call: ReceiptCall, *, transport: Transport, endpoint: str | None
-) -> Sequence[Receipt]:
+@reads_by_itself
+def read_receipts(account: Account, call: ReceiptCall) -> Sequence[Receipt]:
     """See `ReceiptReader`. No time is signed, so a replay is known by its event alone.
 
     A call is about one message; Telesign speaks of compound ones too, which would be lists of the same.
     """
-    del transport, endpoint  # nothing is fetched
     _check_signature(account, call)
     try:
         document = json.loads(call.body)

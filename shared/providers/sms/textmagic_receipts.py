@@ -10,9 +10,8 @@ from typing import Final
 
 from shared.domain.receipt import Receipt, ReceiptKind
 from shared.providers.contract import Account
-from shared.providers.receipts import ReceiptCall
+from shared.providers.receipts import ReceiptCall, reads_by_itself
 from shared.providers.sms.receipt_bodies import first_of, read_body
-from shared.providers.transport import Transport
 
 STATUSES: Final[Mapping[str, tuple[ReceiptKind, str]]] = {
     "q": (ReceiptKind.PENDING, "queued"),
@@ -29,11 +28,10 @@ STATUSES: Final[Mapping[str, tuple[ReceiptKind, str]]] = {
 """By letter, with its words for it in the older API. The newer one has i, p and h as well, and says nothing of them."""
 
 
-async def read_receipts(
-    account: Account, call: ReceiptCall, *, transport: Transport, endpoint: str | None
-) -> Sequence[Receipt]:
+@reads_by_itself
+def read_receipts(account: Account, call: ReceiptCall) -> Sequence[Receipt]:
     """See `ReceiptReader`. What is no step of a message of ours is left out: trial calls, inbound messages."""
-    del account, transport, endpoint  # nothing is signed, nothing is fetched
+    del account  # nothing is signed
     body = read_body(call)
     fields = body if isinstance(body, Mapping) else {}
     message, status = first_of(fields, "id", "messageId", "message_id"), first_of(fields, "status")

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from shared.domain.receipt import Receipt, ReceiptKind
 from shared.providers.contract import Account
-from shared.providers.receipts import ReceiptCall, ReceiptRefused
+from shared.providers.receipts import ReceiptCall, ReceiptRefused, reads_by_itself
 from shared.providers.sms.forms import DELIVERY, read_id, read_number, read_object
-from shared.providers.transport import Transport
+from shared.providers.sms.receipt_bodies import MAX_PARTS
 
 # MessageStatus -> what it means. Source: twilio_api_v2010.json, "message_enum_status", April 2026. Inbound messages
 # ("receiving", "received") are not about ours.
@@ -67,16 +67,21 @@ ALGORITHMS: Final = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 _PORT: Final = re.compile(r":\d+$")
 
 
-async def read_receipts(
-    account: Account, call: ReceiptCall, *, transport: Transport, endpoint: str | None
-) -> Sequence[Receipt]:
+@reads_by_itself
+def read_receipts(account: Account, call: ReceiptCall) -> Sequence[Receipt]:
     """See `ReceiptReader`. No time is signed, so a replay is known by its event alone."""
-    del transport, endpoint  # nothing is fetched
     is_form = call.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-    fields = parse_qsl(call.body.decode("utf-8", "replace"), keep_blank_values=True) if is_form else []
+    fields = _fields_in(call.body) if is_form else []
     _check_signature(account, call, fields if is_form else None)
     receipt = _read(dict(fields) if is_form else read_object(call.body), call.url)
     return [receipt] if receipt else []
+
+
+def _fields_in(form: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(form.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_PARTS)
+    except ValueError as error:
+        raise ReceiptRefused("it has too many fields") from error
 
 
 def _check_signature(account: Account, call: ReceiptCall, fields: Sequence[tuple[str, str]] | None) -> None:

@@ -15,10 +15,9 @@ import jwt
 
 from shared.domain.receipt import Receipt, ReceiptKind
 from shared.providers.contract import Account
-from shared.providers.receipts import REPLAY_WINDOW_SECONDS, ReceiptCall, ReceiptRefused
+from shared.providers.receipts import REPLAY_WINDOW_SECONDS, ReceiptCall, ReceiptRefused, reads_by_itself
 from shared.providers.sms.forms import read_id, reason_of
 from shared.providers.sms.receipt_bodies import first_of, read_body
-from shared.providers.transport import Transport
 
 STATUSES: Final[Mapping[str, ReceiptKind]] = {
     "accepted": ReceiptKind.PENDING,  # the carrier has it
@@ -71,11 +70,9 @@ _DIGESTS: Final[Mapping[int, str]] = {32: "md5", 40: "sha1", 64: "sha256", 128: 
 """By the length of a signature in hexadecimal digits: the account chooses, no receipt says which."""
 
 
-async def read_receipts(
-    account: Account, call: ReceiptCall, *, transport: Transport, endpoint: str | None
-) -> Sequence[Receipt]:
+@reads_by_itself
+def read_receipts(account: Account, call: ReceiptCall) -> Sequence[Receipt]:
     """See `ReceiptReader`. Inbound messages and the empty call that tries an address are left out."""
-    del transport, endpoint  # nothing is fetched
     fields = read_body(call)
     if not isinstance(fields, dict):
         raise ReceiptRefused("it is not about one message")

@@ -7,6 +7,7 @@ import pytest
 
 from shared.db.receipt_addresses import ReceiptAddresses
 from shared.db.secrets import read_secret_keys
+from shared.providers.receipts import LARGEST_BODY
 from tests.integration.api.conftest import Caller, RunningApi
 
 FIELDS = {"id": "7", "status": "d", "receiver": "12025550123", "referenceId": "17"}
@@ -58,3 +59,10 @@ def test_it_is_there_for_whoever_only_asks_for_its_head(caller: Caller, place: s
     """So did TextMagic's older API before it took an address."""
     answer = caller.session.head(f"{caller.endpoint}{place}", timeout=10)
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_call_longer_than_providers_send_is_refused(caller: Caller, place: str) -> None:
+    body = json.dumps({**FIELDS, "more": "x" * LARGEST_BODY}).encode()
+    answer = caller("POST", place, data=body, headers={**NOBODY, "Content-Type": "application/json"})
+    assert answer.refusal == (413, "general_body_too_large")
+    assert caller.rows("SELECT seq FROM receipts WHERE project_seq = %(project)s") == []

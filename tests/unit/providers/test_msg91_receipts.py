@@ -114,3 +114,12 @@ async def test_what_tells_of_no_number_is_left_out(document: Any) -> None:
 async def test_what_cannot_be_read_is_refused(body: bytes, content_type: str) -> None:
     with pytest.raises(ReceiptRefused):
         await read(body, content_type)
+
+
+async def test_what_a_request_says_beside_its_reports_is_not_carried_through_all_of_them() -> None:
+    """Ten thousand fields and as many reports would be a hundred million."""
+    request = {f"field{number}": number for number in range(10_000)} | {"requestId": REQUEST, "CRQID": str(RUN)}
+    reports = [{"number": f"9198{number:08}", "status": "1"} for number in range(5_000)]
+    receipts = await read(json.dumps({**request, "report": reports}).encode())
+    assert len(receipts) == 5_000
+    assert {receipt.delivery_id for receipt in receipts} == {str(RUN)}

@@ -95,3 +95,30 @@ async def test_a_query_will_do() -> None:
 async def test_what_cannot_be_read_is_refused(body: bytes) -> None:
     with pytest.raises(ReceiptRefused):
         await read("application/x-www-form-urlencoded", body)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (
+            "multipart/form-data; boundary=x",
+            b"--x\r\nContent-Disposition: form-data; " + b"a=b; " * 50_000 + b"\r\n\r\n",
+        ),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data" + b";" * 20_000 + b"\r\n\r\n\r\n"),
+        ("multipart/form-data; boundary=x" + ";" * 20_000, in_parts(FIELDS)[1]),
+        ("multipart/form-data; boundary=x", in_parts({str(number): "" for number in range(1_001)})[1]),
+        ("multipart/form-data", in_parts(FIELDS)[1]),
+        ("application/x-www-form-urlencoded", b"a=b&" * 1_001),
+        ("application/json", b"[" * 100_000),
+    ],
+    ids=["long head", "semicolons", "long type", "many parts", "no boundary", "many fields", "deep"],
+)
+async def test_what_would_take_long_to_read_is_refused(content_type: str, body: bytes) -> None:
+    with pytest.raises(ReceiptRefused):
+        await read(content_type, body)
+
+
+async def test_a_file_among_the_parts_is_passed_over() -> None:
+    file = b'--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n1\r\n'
+    content_type, body = in_parts(FIELDS)
+    assert await read(content_type, file + body) == [DELIVERED]
