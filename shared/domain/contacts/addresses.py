@@ -18,6 +18,9 @@ _LABEL = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 _ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _COMMON_EMAIL = re.compile(rf"(?=[^@]{{1,64}}@.{{4,63}}\Z){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+[a-z]{{2,}}")
 
+_LONGEST_EMAIL = 254
+"""Characters, by RFC 5321 §4.5.3.1; what is longer is not looked at."""
+
 _PHONE_DECORATION = str.maketrans("", "", " -.()/")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 
@@ -28,6 +31,8 @@ class NotAnAddress(ValueError):
 
 def read_email(text: str) -> str:
     """The address as it is stored and compared: lowercase, with the domain in ASCII where that is possible."""
+    if len(text) > _LONGEST_EMAIL:
+        raise NotAnAddress(f"An e-mail address has at most {_LONGEST_EMAIL} characters.")
     email = text.lower()
     if _COMMON_EMAIL.fullmatch(email):
         return email

@@ -4,7 +4,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from shared.domain.contacts.rows import Contact, Fault
+from shared.domain.contacts.rows import Contact, Fault, excesses, told
 from shared.domain.status import Channel
 
 DERIVED_ID_BYTES = 10
@@ -82,9 +82,10 @@ def plan_page(
     targets = set(existing.target_seqs)
     for contact in contacts:
         user_id = contact.user_id or _user_of(contact, owners, project_id)
-        reasons = [*_conflicts(contact, user_id, owners), *_missing_topics(contact, topics)]
+        # rows that were staged before there were bounds have them all the same
+        reasons = [*excesses(contact), *_conflicts(contact, user_id, owners), *_missing_topics(contact, topics)]
         if reasons:
-            plan.faults.append(Fault(contact.line, " ".join(reasons)))
+            plan.faults.append(Fault(contact.line, told(reasons)))
             continue
         _plan_user(contact, plan.users.setdefault(user_id, PlannedUser(user_id)), existing.users_own)
         for channel, identifier in identifiers_of(contact):

@@ -20,11 +20,18 @@ LINE_LENGTH = 1_000_000
 """Of a contact with hundreds of push tokens and topics it is a tenth; what is longer is no contact file."""
 NAME_LENGTH = 128
 IDENTIFIER_LENGTH = 255
+MAX_PUSH_TOKENS = 50
+"""Of a row. People have a few devices; each is subscribed to each of the row's topics."""
+MAX_TOPICS = 100
+"""Of a row, likewise."""
+MAX_REASONS = 5
+"""Of a row that are told: each cell may be wrong, and a reason is longer than most cells."""
 
 _NUMBERED_PUSH_TOKEN = re.compile(r"push_token_[0-9]+")
 # a NUL cannot be stored; a lone surrogate stands for a byte that is not UTF-8 (the file is read that way)
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 _SHOWN_LENGTH = 60
+_SHOWN_NAMES = 20
 
 # how the csv module says it: what it means for who wrote the file
 _CSV_FAULTS = {
@@ -183,7 +190,22 @@ def read_row(line: int, cells: Sequence[str], columns: Columns) -> Contact | Fau
     )
     if not row.reasons and not (contact.user_id or contact.email or contact.phone or contact.push_tokens):
         row.reasons.append("The row has neither a user_id nor an address.")
-    return Fault(line, " ".join(row.reasons)) if row.reasons else contact
+    row.reasons.extend(excesses(contact))
+    return Fault(line, told(row.reasons)) if row.reasons else contact
+
+
+def excesses(contact: Contact) -> Iterator[str]:
+    """What a row has too much of, in words."""
+    if len(contact.push_tokens) > MAX_PUSH_TOKENS:
+        yield f"The row has {len(contact.push_tokens)} push tokens; more than {MAX_PUSH_TOKENS} are not taken."
+    if len(contact.topics) > MAX_TOPICS:
+        yield f"The row has {len(contact.topics)} topics; more than {MAX_TOPICS} are not taken."
+
+
+def told(reasons: Sequence[str]) -> str:
+    """What is wrong with a row, as it is kept."""
+    more = len(reasons) - MAX_REASONS
+    return " ".join([*reasons[:MAX_REASONS], *([f"There are {more} more."] if more > 0 else ())])
 
 
 class _Row:
@@ -244,5 +266,6 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…")
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(_shown, names))
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(_shown, names[:_SHOWN_NAMES]))
+    return f"{shown} and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else shown

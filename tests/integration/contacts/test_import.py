@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from shared.domain.contacts.plan import derive_id
-from shared.domain.contacts.progress import ImportState
+from shared.domain.contacts.progress import ImportProgress, ImportState
 from shared.domain.contacts.rows import UnreadableFile
 from tests.integration.contacts.conftest import LEFT_BEHIND, SUBSCRIPTIONS, TARGETS, USERS, Desk, people
 
@@ -219,3 +219,31 @@ async def test_projects_do_not_meet(desk: Desk) -> None:
         )
     done = await desk.bring_in(desk.file("user_id,email,topics", "bob,a@example.com,news"))
     assert (done.bad_total, done.users_created, done.targets_created) == (0, 1, 1)
+
+
+async def test_a_page_is_cut_where_it_would_write_too_much(desk: Desk) -> None:
+    """Ten rows of fifty tokens and a hundred topics each: more than half a page holds."""
+    header = ",".join(["push_token"] * 50)
+    topics = ";".join(f"topic-{number}" for number in range(100))
+    rows = [",".join(f"token-{row}-{number}" for number in range(50)) for row in range(10)]
+    merged_to: list[int] = []
+
+    def watch(progress: ImportProgress, _read_bytes: int) -> None:
+        merged_to.append(progress.merged_to)
+
+    done = await desk.bring_in(desk.file(f"{header},topics", *(f"{row},{topics}" for row in rows)), report=watch)
+    assert (done.bad_total, done.subscriptions_created) == (0, 10 * 50 * 100)
+    assert len([line for line in dict.fromkeys(merged_to) if line]) == 4
+    assert desk.ask(LEFT_BEHIND) == []
+
+
+async def test_a_row_with_too_much_is_left_out_and_told(desk: Desk) -> None:
+    header = ",".join(["push_token"] * 300)
+    many = ",".join(f"token-{number}" for number in range(300))
+    few = "phone" + "," * 299
+    topics = ";".join(f"topic-{number}" for number in range(300))
+    file = desk.file(f"{header},topics", f"{many},{topics}", f"{few},news")
+    done, again = await desk.bring_in(file), await desk.bring_in(file)
+    assert (done.bad_total, done.subscriptions_created) == (1, 1)
+    assert "300 push tokens" in (await desk.faults(done))[2]
+    assert (again.state, again.bad_total) == (ImportState.FINISHED, 1)

@@ -50,15 +50,17 @@ def test_owners_of_new_targets_are_found_by_key(factory: Factory) -> None:
 
 def test_a_page_is_taken_by_key_however_few_rows_there_were_when_it_was_planned(settings: Settings) -> None:
     """A connection keeps the plan it made for an earlier import."""
-    values = {"seq": "$1", "merged_to": "$2", "limit": "$3"}
+    values = {"seq": "$1", "merged_to": "$2", "limit": "$3", "most": "$4"}
     with Factory(settings).connect() as connection, connection.transaction():
         connection.execute(merge._PREPARE.encode())
         connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-        connection.execute(f"PREPARE take (bigint, bigint, bigint) AS {merge._TAKE_PAGE % values}".encode())
+        connection.execute(f"PREPARE take (bigint, bigint, bigint, bigint) AS {merge._TAKE_PAGE % values}".encode())
         stage(connection, import_seq=1, rows=10)
-        connection.execute("EXECUTE take (1, 0, 10)")
+        connection.execute("EXECUTE take (1, 0, 10, 100)")
         stage(connection, import_seq=2, rows=PROJECT)
-        row = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE take (2, 0, {ROWS})".encode()).fetchone()
+        row = connection.execute(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE take (2, 0, {ROWS}, {ROWS * 2})".encode()
+        ).fetchone()
     assert 2 * ROWS < rows_through(row) < STEPS_PER_ROW * ROWS
 
 

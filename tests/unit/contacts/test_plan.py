@@ -120,3 +120,12 @@ def test_where_pages_are_cut_does_not_show(rows: list[tuple[str, str, list[str]]
 
     assert faults == whole.faults
     assert targets == whole.targets
+
+
+def test_a_row_that_was_staged_before_there_were_bounds_is_a_bad_row() -> None:
+    planned = plan(
+        contact(2, push_tokens=tuple(f"t{n}" for n in range(2_000)), topics=tuple(f"n{n}" for n in range(3_000))),
+        contact(3, email="a@x.de", topics=("news",)),
+    )
+    assert [fault.line for fault in planned.faults] == [2]
+    assert list(planned.subscriptions) == [("news", Channel.EMAIL, "a@x.de")]

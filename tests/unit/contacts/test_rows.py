@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.contacts.rows import LINE_LENGTH, Contact, Fault, Field, Layout, UnreadableFile, read_contacts
+from shared.domain.contacts.rows import (
+    LINE_LENGTH,
+    MAX_PUSH_TOKENS,
+    MAX_TOPICS,
+    Contact,
+    Fault,
+    Field,
+    Layout,
+    UnreadableFile,
+    read_contacts,
+)
 
 
 def read(
@@ -170,3 +180,32 @@ def test_whatever_stands_in_a_quoted_cell_comes_back(names: list[str], line_end:
     assert [(row.user_id, row.name) for row in rows if isinstance(row, Contact)] == [
         (f"u{number}", name.strip()) for number, name in enumerate(names)
     ]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "topics", "words"),
+    [(MAX_PUSH_TOKENS + 1, 1, "51 push tokens"), (1, MAX_TOPICS + 1, "101 topics")],
+)
+def test_a_row_of_too_many_tokens_or_topics_is_a_bad_row(tokens: int, topics: int, words: str) -> None:
+    header = ",".join(["push_token"] * tokens)
+    row = ",".join(f"t{number}" for number in range(tokens))
+    assert words in reason(f"{header},topics\n{row},{';'.join(f'n{number}' for number in range(topics))}\n")
+
+
+def test_a_row_may_have_as_many_as_are_taken() -> None:
+    header = ",".join(["push_token"] * MAX_PUSH_TOKENS)
+    row = ",".join(f"t{number}" for number in range(MAX_PUSH_TOKENS))
+    taken = one(f"{header},topics\n{row},{';'.join(f'n{number}' for number in range(MAX_TOPICS))}\n")
+    assert (len(taken.push_tokens), len(taken.topics)) == (MAX_PUSH_TOKENS, MAX_TOPICS)
+
+
+def test_of_many_faults_of_a_row_a_few_are_told() -> None:
+    told = reason(f"email,topics\na@example.com,{';'.join(['-'] * 10_000)}\n")
+    assert len(told) < 1_000
+    assert told.endswith("There are 9995 more.")
+
+
+def test_of_many_unknown_columns_a_few_are_named() -> None:
+    with pytest.raises(UnreadableFile) as refused:
+        read(",".join(f"column {number}" for number in range(10_000)) + "\n")
+    assert len(str(refused.value)) < 1_000

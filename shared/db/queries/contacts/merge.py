@@ -3,6 +3,7 @@
 Repeating a page is safe: what exists is kept, and a page that is committed is behind the cursor.
 """
 
+from shared.aside import aside
 from shared.db.queries.contacts.lookups import find_existing, find_topics
 from shared.db.queries.contacts.stage import StoredImport, import_cursor, lock_import, store_faults
 from shared.db.queries.contacts.write import write_plan
@@ -26,12 +27,21 @@ _TAKE_PAGE = """
 DELETE FROM contact_import_rows
 WHERE import_seq = %(seq)s AND line > %(merged_to)s AND line <= (
     SELECT max(line) FROM (
-        SELECT line FROM contact_import_rows
-        WHERE import_seq = %(seq)s AND line > %(merged_to)s ORDER BY line LIMIT %(limit)s
+        SELECT line, row_number() OVER so_far AS rows, sum(subscriptions) OVER so_far AS subscriptions
+        FROM (
+            SELECT line, (2 + cardinality(push_tokens)) * (1 + cardinality(topics)) AS subscriptions
+            FROM contact_import_rows
+            WHERE import_seq = %(seq)s AND line > %(merged_to)s ORDER BY line LIMIT %(limit)s
+        ) AS ahead
+        WINDOW so_far AS (ORDER BY line)
     ) AS page
+    WHERE rows = 1 OR subscriptions <= %(most)s
 )
 RETURNING line, user_id, name, email, phone, push_tokens, topics
 """
+
+PAGE_SUBSCRIPTIONS = 20_000
+"""Addresses and subscriptions that a page may write, however few its rows: more would take seconds in one piece."""
 
 _MOVE_CURSOR = """
 UPDATE contact_imports
@@ -72,7 +82,8 @@ async def merge_page(
     if not contacts:
         return await _move(connection, _FINISH, {"seq": import_seq})
     existing = await find_existing(connection, project.seq, contacts)
-    plan = plan_page(
+    plan = await aside(
+        plan_page,
         contacts,
         project_id=project.id,
         existing=existing,
@@ -91,7 +102,7 @@ async def _move(connection: HotConnection, statement: str, parameters: dict[str,
 
 
 async def _take_page(connection: HotConnection, progress: StoredImport, page_rows: int) -> list[Contact]:
-    parameters = {"seq": progress.seq, "merged_to": progress.merged_to, "limit": page_rows}
+    parameters = {"seq": progress.seq, "merged_to": progress.merged_to, "limit": page_rows, "most": PAGE_SUBSCRIPTIONS}
     rows = await (await connection.execute(_TAKE_PAGE, parameters)).fetchall()
     return [
         Contact(line, user_id, name, email, phone, tuple(push_tokens), tuple(topics))
