@@ -27,7 +27,7 @@ from api.declarations import Content, Declared, Upload
 from api.errors import DATABASE_TROUBLE, ERROR_HEADERS, RETRY_AFTER_SECONDS, STATUS_OF, error_body, explain_trouble
 from api.limits import RateLimit
 from api.origins import check_origin
-from api.parameters import check, read_body, read_query, refusal, within_limit
+from api.parameters import check, read_parameters, read_query, refusal, within_limit
 from api.principals import Directory, KeyHolder, LoggedIn, Principal
 from api.tokens import TokenSigner
 from api.user_agents import shorten
@@ -156,7 +156,7 @@ class Signature:
         if self.query:
             arguments[self.query[0]] = check(self.query[1], read_query(call))
         if self.body:
-            arguments[self.body[0]] = check(self.body[1], await read_body(call))
+            arguments[self.body[0]] = await read_parameters(call, self.body[1])
         return arguments
 
 

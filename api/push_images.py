@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 from api.kernel import Call
+from api.parameters import read_query_field
 from api.tokens import Purpose, TokenRefused
 from shared.clock import utc_now
 from shared.errors import RejectedRequest
@@ -26,7 +27,7 @@ def check_address(call: Call, bucket_id: str, file_id: str) -> None:
     """Raises RejectedRequest unless the address was made for this very file."""
     project_id = call.project.id
     try:
-        claims = call.services.tokens.verify(Purpose.PUSH_IMAGE, project_id, call.query_params.get("jwt", ""))
+        claims = call.services.tokens.verify(Purpose.PUSH_IMAGE, project_id, read_query_field(call, "jwt"))
     except TokenRefused as error:
         raise RejectedRequest("user_unauthorized", f"The address is not valid: {error}") from error
     if (claims["bucketId"], claims["fileId"], claims["projectId"]) != (bucket_id, file_id, project_id):

@@ -20,6 +20,8 @@ from shared.ids import PUBLIC_ID
 
 MAX_VALUES = 500
 MAX_DEPTH = 10  # of `and` and `or` in each other
+MAX_COMPARISONS = 500
+"""Of all queries of a list together, each value one: making SQL of one takes up to 0.2 ms."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 _LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
@@ -211,6 +213,12 @@ def _find(attributes: Attributes, name: str) -> Attribute:
     return attributes[name]
 
 
+def _count_comparisons(query: Query) -> int:
+    if query.method in _JOINS:
+        return sum(_count_comparisons(_as_query(inner)) for inner in query.values)
+    return max(1, len(query.values))
+
+
 def _filter(query: Query, attributes: Attributes, depth: int = 0) -> Condition:
     if query.method in _JOINS:
         if len(query.values) < 2 or depth >= MAX_DEPTH:
@@ -257,7 +265,11 @@ def select(
     orders: list[Order] = []
     paging: dict[str, Any] = {}
     is_random = False
+    comparisons_left = MAX_COMPARISONS
     for query in map(parse_query, wanted.queries):
+        comparisons_left -= _count_comparisons(query)
+        if comparisons_left < 0:
+            raise _refuse(f"they compare with more than {MAX_COMPARISONS} values")
         match query.method:
             case "limit":
                 paging["limit"] = min(_read_number(query, least=1), MAX_LIMIT)

@@ -1,5 +1,6 @@
 """/v1/databases (contract §17): creating documents, and what a document needs to be created in."""
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.kernel import Call, Routes
@@ -17,6 +18,7 @@ from api.schemas.databases import (
     DocumentModel,
 )
 from api.structure import structured
+from shared.aside import aside
 from shared.db.models import Collection, Document, DocumentDatabase
 from shared.db.queries import documents
 from shared.errors import RejectedRequest
@@ -92,16 +94,22 @@ async def create_collection(call: Call, database_id: DatabaseId, body: Collectio
 async def create_document(
     call: Call, database_id: DatabaseId, collection_id: CollectionId, body: DocumentCreate
 ) -> DocumentModel:
-    async with call.services.sessions.begin() as session:
+    async with call.services.sessions() as session:
         collection = await _find_collection(call, session, database_id, collection_id)
-        if not call.may("create", collection.permissions):
-            raise RejectedRequest("user_unauthorized", "The collection does not let the caller create documents.")
-        document = await documents.create(
-            session,
-            Document,
-            collection_seq=collection.seq,
-            id=body.document_id,
-            permissions=permissions_to_give(call, body.permissions),
-            data=structured(body.data, collection.attributes),
-        )
+    if not call.may("create", collection.permissions):
+        raise RejectedRequest("user_unauthorized", "The collection does not let the caller create documents.")
+    permissions = permissions_to_give(call, body.permissions)
+    data = await aside(structured, body.data, collection.attributes)
+    try:
+        async with call.services.sessions.begin() as session:
+            document = await documents.create(
+                session,
+                Document,
+                collection_seq=collection.seq,
+                id=body.document_id,
+                permissions=permissions,
+                data=data,
+            )
+    except IntegrityError as error:  # deleted since it was looked at
+        raise RejectedRequest("collection_not_found", "There is no collection of this id.") from error
     return DocumentModel.of(created(document, "document_already_exists"), collection_id, database_id)

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from api.permissions import ContainerPermissions, ThingPermissions
 from api.schemas.base import Parameters, StoredModel
-from api.schemas.values import CustomId, Integer, JsonObject, LooseBoolean, PublicId, Text128
+from api.schemas.values import CustomId, DocumentData, Integer, LooseBoolean, PublicId, Text128
 from shared.clock import to_wire
 from shared.db.models import Collection, Document, DocumentDatabase
 
@@ -42,13 +43,20 @@ class DatabaseModel(StoredModel):
         )
 
 
+def _check_default(value: Any) -> Any:
+    """Documents without a value get it, so it is one."""
+    if isinstance(value, (dict, list)):
+        raise PydanticCustomError("default", "is not a single value")
+    return value
+
+
 class AttributeDefinition(Parameters):
     key: PublicId
     type: AttributeType
     size: Annotated[Integer, Field(ge=1, description="Longest text")] = 65_535
     required: bool = False
     array: bool = False
-    default: Any = None
+    default: Annotated[Any, AfterValidator(_check_default)] = None
 
 
 class CollectionCreate(Parameters):
@@ -95,7 +103,7 @@ class CollectionModel(StoredModel):
 
 class DocumentCreate(Parameters):
     document_id: CustomId
-    data: Annotated[JsonObject, Field(description="The collection's attributes")]
+    data: Annotated[DocumentData, Field(description="The collection's attributes")]
     permissions: ThingPermissions | None = None
 
 

@@ -22,8 +22,14 @@ from api.schemas.values import (
 from shared.db.models import Message
 from shared.db.queries.messages import ListedMessage, ShownMessage
 
-Ids = list[PublicId]
-Emails = list[Email]
+Ids = Annotated[list[PublicId], Field(fail_fast=True)]
+Copies = Annotated[list[PublicId], Field(fail_fast=True, max_length=100, description="Target ids")]
+"""Each of them gets a copy of every mail of the message."""
+Emails = Annotated[
+    list[Email],
+    Field(fail_fast=True, max_length=10_000, description="Addresses of the project's targets, as recipients"),
+]
+Attachments = Annotated[list[CompoundId], Field(fail_fast=True, max_length=100, description="`BUCKET:FILE` each")]
 
 Priority = Annotated[
     Literal["normal", "high"],
@@ -84,11 +90,11 @@ class MessageUpdate(_Content):
 class EmailCreate(MessageCreate):
     subject: Subject
     content: LongText
-    cc: Ids = Field(default_factory=list, description="Target ids")
-    bcc: Ids = Field(default_factory=list, description="Target ids")
-    attachments: list[CompoundId] = Field(default_factory=list, description="`BUCKET:FILE` each")
+    cc: Copies = Field(default_factory=list)
+    bcc: Copies = Field(default_factory=list)
+    attachments: Attachments = Field(default_factory=list)
     html: Annotated[bool, Field(description="Whether `content` is HTML")] = False
-    emails: Emails = Field(default_factory=list, description="Addresses of the project's targets, as recipients")
+    emails: Emails = Field(default_factory=list)
     reply_to_email: Annotated[Email | None, Field(description="Takes the place of the provider's")] = None
     reply_to_name: EmptyOrText128 | None = None
 
@@ -107,9 +113,9 @@ class EmailCreate(MessageCreate):
 class EmailUpdate(MessageUpdate):
     subject: Subject | None = None
     content: LongText | None = None
-    cc: Ids | None = None
-    bcc: Ids | None = None
-    attachments: list[CompoundId] | None = None
+    cc: Copies | None = None
+    bcc: Copies | None = None
+    attachments: Attachments | None = None
     html: bool | None = None
     emails: Emails | None = None
     reply_to_email: Email | None = None

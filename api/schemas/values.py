@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 from math import isfinite
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError, from_json
@@ -171,6 +171,27 @@ def _read_object(value: object) -> object:
         raise PydanticCustomError("json_object", "is not a JSON object") from error
 
 
+OBJECT_SIZE = 65_535
+"""Characters and values of an object, names included; the Messaging API's own columns for them hold as many bytes."""
+
+
+def _check_size(value: dict[str, Any]) -> dict[str, Any]:
+    left, waiting = OBJECT_SIZE, [cast("Any", value)]
+    while waiting and left >= 0:
+        match waiting.pop():
+            case dict() as inner:
+                left -= len(inner)
+                waiting += [*inner.keys(), *inner.values()] if left >= 0 else ()
+            case list() as inner:
+                left -= len(inner)
+                waiting += inner if left >= 0 else ()
+            case str() as text:
+                left -= len(text)
+    if left < 0:
+        raise PydanticCustomError("json_object", f"is larger than {OBJECT_SIZE} characters and values")
+    return value
+
+
 def _check_storable(value: Any) -> Any:
     """JSON may say what Postgres cannot keep: NUL in a text, a number beyond any float."""
     match value:
@@ -188,4 +209,8 @@ def _check_storable(value: Any) -> Any:
     return value
 
 
-JsonObject = Annotated[dict[str, Any], BeforeValidator(_read_object), AfterValidator(_check_storable)]
+DocumentData = Annotated[dict[str, Any], BeforeValidator(_read_object), AfterValidator(_check_storable)]
+
+JsonObject = Annotated[
+    dict[str, Any], BeforeValidator(_read_object), AfterValidator(_check_size), AfterValidator(_check_storable)
+]
