@@ -1,15 +1,20 @@
 """`python -m api`: the API as a process of its own."""
 
+import asyncio
+import ctypes
 import gc
 import signal
 import socket
+import struct
 import sys
+from typing import Final
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from api.app import create_app
-from api.connections import BoundedProtocol
+from api.connections import BoundedProtocol, Connections
 from shared.db.reachable import check_tables
 from shared.errors import ConfigurationError
 from shared.exits import DONE, FAILED, exit_on_error
@@ -47,10 +52,65 @@ def open_socket(settings: Settings) -> socket.socket:
     return listening
 
 
-def create_server(settings: Settings) -> uvicorn.Server:
-    return uvicorn.Server(
+SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h; Python has no name for it
+_NO_BEGINNINGS: Final = (
+    # classic BPF over a TCP segment: drop those that begin a connection (SYN without ACK), take the others whole
+    (0x30, 0, 0, 13),  # load the byte of flags
+    (0x54, 0, 0, 0x12),  # SYN and ACK of them
+    (0x15, 0, 1, 0x02),  # SYN alone: the next instruction, else the one after it
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFF),  # take
+)
+ACCEPT_SECONDS = 0.1
+"""For what waits to be accepted once nothing new can come."""
+
+
+def refuse_beginnings(listening: socket.socket) -> None:
+    """Let no new connection reach a listening socket.
+
+    What waits to be accepted when one is closed is reset by the kernel, and so is whatever comes between the last
+    accept and the end. Who begins now hears nothing, tries again in a second, and finds the port closed or another
+    process there. Where the kernel knows no such filter that gap stays, some microseconds wide.
+    """
+    program = b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_BEGINNINGS)
+    kept = ctypes.create_string_buffer(program)  # until the kernel has copied it
+    try:
+        listening.setsockopt(
+            socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(_NO_BEGINNINGS), ctypes.addressof(kept))
+        )
+    except OSError as error:
+        log.warning("api.no_filter", reason=error.strerror)
+
+
+class Server(uvicorn.Server):
+    """Stops so that nobody who calls in the meantime is turned away."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, settings: Settings) -> None:
+        super().__init__(config)
+        self.server_state = self._connections = Connections(settings.max_connections)
+        self._app = app
+        self._drain_seconds = settings.drain_seconds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say so, serve on, and close when all that was begun is accepted. A second INT ends the waiting."""
+        self._connections.is_draining = self._app.state.is_draining = True
+        log.info("api.draining", seconds=self._drain_seconds, connections=len(self._connections.connections))
+        until = asyncio.get_running_loop().time() + self._drain_seconds
+        while (left := until - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(min(left, 0.1))
+            if self.force_exit:
+                break
+        for listening in sockets or ():
+            refuse_beginnings(listening)
+        await asyncio.sleep(ACCEPT_SECONDS)
+        await super().shutdown(sockets)
+
+
+def create_server(settings: Settings) -> Server:
+    app = create_app(settings)
+    return Server(
         uvicorn.Config(
-            create_app(settings),
+            app,
             loop="uvloop",
             http=BoundedProtocol,
             ws="none",
@@ -60,7 +120,9 @@ def create_server(settings: Settings) -> uvicorn.Server:
             server_header=False,
             headers=[("server", "Tidings")],
             timeout_graceful_shutdown=GRACE_SECONDS,
-        )
+        ),
+        app,
+        settings,
     )
 
 

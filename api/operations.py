@@ -26,6 +26,8 @@ async def live(_request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """The database answers. The broker is not asked: without it messages are accepted and sent a little later."""
     state = request.app.state
+    if state.is_draining:
+        return PlainTextResponse("this process is about to end", status_code=503)
     asking = asyncio.create_task(_database_answers(state.services.engine))
     state.asking.add(asking)
     asking.add_done_callback(state.asking.discard)
@@ -54,6 +56,7 @@ async def documentation(_request: Request) -> Response:
 
 
 def add_operations(app: FastAPI) -> None:
+    app.state.is_draining = False
     app.state.asking = set()  # questions to the database that are not over yet; the loop alone would forget them
     for path, answer in {"/live": live, "/ready": ready, "/metrics": metrics, "/docs": documentation}.items():
         app.add_route(path, answer, include_in_schema=False)

@@ -36,6 +36,15 @@ API_SECONDS = Histogram(
     ["method", "route", "status"],
     buckets=_CALL_BUCKETS,
 )
+REQUESTS_OVERDUE = Counter(
+    "tidings_api_requests_overdue_total", "Requests given up because their work took too long", ["route"]
+)
+CONNECTIONS_OPEN = Gauge("tidings_api_connections", "Open connections to the API")
+CONNECTIONS_CUT = Counter(
+    "tidings_api_connections_cut_total",
+    "Connections that the API ended: head, body, answer: the client was too slow; crowded: to make room; refused",
+    ["why"],
+)
 RECIPIENTS_PLANNED = Counter("tidings_recipients_planned_total", "Recipients put into batches", ["channel", "lane"])
 ATTEMPTS = Counter("tidings_attempts_total", "Provider calls by outcome", ["kind", "outcome"])
 DELIVERIES = Counter("tidings_deliveries_total", "Recipients with a final state", ["kind", "state"])

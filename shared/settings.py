@@ -42,6 +42,14 @@ class Settings(BaseSettings):
         "", description="hosts of web pages that may call the API, separated by commas; localhost always may"
     )
     max_body_bytes: int = Field(1024 * 1024, description="largest JSON body; longer ones get 413")
+    max_connections: int | None = Field(
+        None, gt=0, description="most connections to one API process; none: what the limit of open files leaves"
+    )
+    drain_seconds: float = Field(
+        3.0,
+        ge=0,
+        description="how long the API goes on serving after a TERM, while /ready answers 503 and balancers notice",
+    )
     rate_limits: bool = Field(True, description="whether users' and guests' calls to rate-limited routes are counted")
     session_seconds: float = Field(31_536_000.0, gt=0, description="how long a user's session lasts")
     max_file_bytes: int = Field(100 * 1024 * 1024, gt=0, description="largest file that a bucket may allow")

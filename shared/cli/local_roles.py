@@ -61,7 +61,8 @@ def api_role(host: str, port: int) -> Role:
     return Role(
         "api",
         "api",
-        environment={"TIDINGS_HOST": host, "TIDINGS_PORT": str(port)},
+        # nobody balances: whoever calls is told at once
+        environment={"TIDINGS_HOST": host, "TIDINGS_PORT": str(port), "TIDINGS_DRAIN_SECONDS": "0"},
         is_ready=lambda: answers_ok(f"http://{reachable(host)}:{port}/v1/health/version"),
     )
 

@@ -40,7 +40,7 @@ class RunningApi:
 def run_api(settings: Settings) -> Iterator[RunningApi]:
     with open_socket(settings) as listening:
         listening.listen()
-        server = create_server(settings)
+        server = create_server(settings.model_copy(update={"drain_seconds": 0.0}))
         thread = threading.Thread(target=uvicorn.Server.run, args=(server, [listening]))
         thread.start()
         try:

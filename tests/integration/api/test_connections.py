@@ -2,12 +2,15 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from api.connections import MAX_HEAD_BYTES
-from tests.integration.api.conftest import Caller, RunningApi
+from shared.settings import Settings
+from tests.integration.api.conftest import Caller, RunningApi, run_api
 
 Connect = Callable[[], socket.socket]
 
@@ -91,3 +94,88 @@ def test_a_body_may_take_longer_than_a_head(connect: Connect, caller: Caller, mo
     read_all(other)  # by its end, the time for heads is over
     connection.sendall(body[10:])
     assert read_all(connection).startswith(b"HTTP/1.1 201")
+
+
+def beginning_of(caller: Caller, length: int, *, path: str = "/v1/messaging/topics") -> bytes:
+    """The head of a request of this key with a body of JSON."""
+    return (
+        b"POST %s HTTP/1.1\r\nHost: tidings\r\nConnection: close\r\nContent-Length: %d\r\n"
+        b"X-Appwrite-Project: %s\r\nX-Appwrite-Key: %s\r\n\r\n"
+        % (path.encode(), length, caller.project_id.encode(), caller.key.encode())
+    )
+
+
+SIGN_UP = b"POST /v1/account HTTP/1.1\r\nHost: tidings\r\nX-Appwrite-Project: %s\r\nContent-Length: 1000\r\n\r\n{"
+
+
+@pytest.mark.parametrize("is_guest", [True, False])
+def test_a_body_that_never_ends_is_not_waited_for(
+    connect: Connect, caller: Caller, monkeypatch: pytest.MonkeyPatch, *, is_guest: bool
+) -> None:
+    monkeypatch.setattr("api.connections.BODY_SECONDS", 0.2)
+    connection = connect()
+    connection.sendall(SIGN_UP % caller.project_id.encode() if is_guest else beginning_of(caller, 1000) + b"{")
+    assert read_all(connection).startswith(b"HTTP/1.1 408")
+
+
+def test_a_body_that_is_refused_need_not_be_sent(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who goes on sending to somebody who has answered is let go all the same."""
+    monkeypatch.setattr("api.connections.BODY_SECONDS", 0.2)
+    connection = connect()
+    connection.sendall(b"POST /v1/nothing HTTP/1.1\r\nHost: tidings\r\nContent-Length: 1000\r\n\r\n{")
+    received = read_all(connection)
+    assert received.startswith(b"HTTP/1.1 404")
+    assert received.count(b"HTTP/1.1") == 1
+
+
+def test_a_body_that_keeps_coming_may_take_its_time(
+    connect: Connect, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten bytes buy as long as the whole first allowance; one that stands still in between is cut."""
+    monkeypatch.setattr("api.connections.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("api.connections.SLOWEST_BYTES_PER_SECOND", 50)
+    body = b'{"topicId": "slow", "name": "Slow", "description": "%s"}' % (b"x" * 200)
+    monkeypatch.setattr("api.connections.HEAD_SECONDS", 0.5)
+    steady, standing, clock = connect(), connect(), connect()
+    for connection in (steady, standing):
+        connection.sendall(beginning_of(caller, len(body)))
+        connection.sendall(body[:100])  # good for two seconds
+    assert read_all(clock) == b""  # by its end, the first allowance is long over
+    steady.sendall(body[100:])
+    assert read_all(steady).startswith(b"HTTP/1.1 201")
+    assert read_all(standing).startswith(b"HTTP/1.1 408")
+
+
+def test_an_answer_that_nobody_takes_is_given_up(
+    connect: Connect, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.connections.BODY_SECONDS", 0.2)
+    caller.create_email("large", content="x" * 64_000, draft=True)
+    connection = connect()
+    ask = (
+        b"GET /v1/messaging/messages/large HTTP/1.1\r\nHost: t\r\nX-Appwrite-Project: %s\r\nX-Appwrite-Key: %s\r\n\r\n"
+    )
+    with pytest.raises((ConnectionResetError, BrokenPipeError)):  # it asks again and again, and never reads
+        send_many(connection, ask % (caller.project_id.encode(), caller.key.encode()) * 1_000)
+
+
+def test_slow_strangers_make_room_for_others(api_settings: Settings) -> None:
+    """Three times as many as there is room for, each with one byte of its body, and nobody else waits for them."""
+    most = 20
+    with run_api(api_settings.model_copy(update={"max_connections": most})) as running:
+        address = urlsplit(running.address)
+        slow = [socket.create_connection((address.hostname, address.port), timeout=10) for _ in range(3 * most)]
+        try:
+            for connection in slow:
+                with suppress(OSError):  # some were let go by then
+                    connection.sendall(SIGN_UP % b"default")
+            for _ in range(most):
+                assert requests.get(f"{running.address}/live", timeout=10).text == "live"
+            numbers = requests.get(f"{running.address}/metrics", timeout=10).text
+        finally:
+            for connection in slow:
+                connection.close()
+    cut = {
+        line.split()[0]: float(line.split()[1]) for line in numbers.splitlines() if "_connections_cut_total{" in line
+    }
+    assert cut['tidings_api_connections_cut_total{why="crowded"}'] >= 2 * most

@@ -1,30 +1,24 @@
 """`python -m api` as an operator sees it: one clear line when it cannot start, a clean stop on TERM."""
 
-import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator
 
 import pytest
 import requests
 
 from shared.settings import Settings
 from tests.factories import Factory
+from tests.integration.api.api_process import environment_of, serving
+from tests.processes import wait_until
 
 
 @pytest.fixture
 def environment(settings: Settings) -> dict[str, str]:
-    assert settings.secret_keys is not None
-    return os.environ | {
-        "TIDINGS_DATABASE_URL": settings.require_database_url(),
-        "TIDINGS_BROKER_URL": settings.require_broker_url(),
-        "TIDINGS_SECRET_KEYS": settings.secret_keys.get_secret_value(),
-        "TIDINGS_PORT": "0",
-    }
+    return environment_of(settings)
 
 
 def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -49,40 +43,54 @@ def test_a_port_in_use(environment: dict[str, str], occupied_port: int) -> None:
     assert "TIDINGS_PORT" in hint
 
 
-@contextmanager
-def serving(environment: dict[str, str]) -> Iterator[tuple[str, Callable[[], str]]]:
-    """The address it serves at, and how to stop it: what it wrote comes back."""
-    with subprocess.Popen([sys.executable, "-m", "api"], env=environment, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if listening := re.search(r'"port": (\d+).*api\.listening', line):
-                break
-        assert listening is not None
-
-        def stop() -> str:
-            process.send_signal(signal.SIGTERM)
-            assert process.stderr is not None
-            written = process.stderr.read()
-            assert process.wait() == 0
-            return written
-
-        yield f"http://127.0.0.1:{listening[1]}", stop
-
-
 def test_it_serves_until_a_term_and_leaves_with_0(environment: dict[str, str]) -> None:
-    with serving(environment) as (address, stop):
-        assert requests.get(f"{address}/live", timeout=10).text == "live"
-        stop()
+    with serving(environment) as api:
+        assert requests.get(f"{api.address}/live", timeout=10).text == "live"
+        api.stop()
+
+
+def test_a_term_turns_nobody_away_while_it_drains(environment: dict[str, str]) -> None:
+    """Callers on new connections all the time, from before the TERM until the port is closed."""
+    answers: list[str] = []
+    with serving(environment | {"TIDINGS_DRAIN_SECONDS": "1"}) as api:
+
+        def call_on() -> None:
+            while True:
+                try:
+                    with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
+                        connection.sendall(b"GET /live HTTP/1.1\r\nHost: t\r\n\r\n")
+                        answers.append(connection.recv(65536).decode() or "closed")
+                except ConnectionRefusedError:
+                    return
+                except ConnectionResetError:
+                    answers.append("reset")
+
+        callers = [threading.Thread(target=call_on) for _ in range(8)]
+        for caller in callers:
+            caller.start()
+        wait_until(lambda: len(answers) > 20)
+        api.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: requests.get(f"{api.address}/ready", timeout=10).status_code == 503)
+        after = len(answers)
+        with socket.create_connection(("127.0.0.1", api.port), timeout=10) as late:  # and asks when nobody can any more
+            for caller in callers:
+                caller.join()
+            late.sendall(b"GET /live HTTP/1.1\r\nHost: t\r\n\r\n")
+            answers.append(late.recv(65536).decode() or "closed")
+        assert api.process.wait() == 0
+    assert len(answers) > after + 20
+    assert {answer.partition("\r\n")[0] for answer in answers} == {"HTTP/1.1 200 OK"}
+    assert all("connection: close" in answer for answer in answers[after + len(callers) :])
 
 
 def test_logs_and_metrics_tell_ids_but_no_contents(environment: dict[str, str], settings: Settings) -> None:
     """Canaries in every kind of thing that must not leak, accepted, refused and failing in the middle."""
     factory = Factory(settings)
     headers = {"X-Appwrite-Project": factory.project_id, "X-Appwrite-Key": factory.key}
-    with serving(environment | {"TIDINGS_LOG_LEVEL": "debug"}) as (address, stop), requests.Session() as session:
+    with serving(environment | {"TIDINGS_LOG_LEVEL": "debug"}) as api, requests.Session() as session:
 
         def post(path: str, body: object) -> int:
-            return session.post(f"{address}/v1{path}", json=body, headers=headers, timeout=10).status_code
+            return session.post(f"{api.address}/v1{path}", json=body, headers=headers, timeout=10).status_code
 
         user = {
             "userId": "ada",
@@ -104,8 +112,8 @@ def test_logs_and_metrics_tell_ids_but_no_contents(environment: dict[str, str], 
             connection.execute("ALTER TABLE targets RENAME TO broken")
             assert post("/users", user | {"userId": "b", "email": "canary-other@example.com"}) == 500
             connection.execute("ALTER TABLE broken RENAME TO targets")
-        metrics = session.get(f"{address}/metrics", timeout=10).text
-        written = stop()
+        metrics = session.get(f"{api.address}/metrics", timeout=10).text
+        written = api.stop()
     assert factory.project_id in written
     assert "request.failed" in written
     for text in (written, metrics):
