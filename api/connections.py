@@ -140,7 +140,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.waits_since is None and not self.transport.is_closing() and not self.pipeline:
+        if self.transport.is_closing():
+            return
+        if self.pipeline:  # uvicorn reads on after each answer: who asks quicker than we answer would fill our memory
+            self.flow.pause_reading()
+        elif self.waits_since is None:
             self.waits_since = self.loop.time()  # for a further request, which uvicorn has a time for
 
     def pause_writing(self) -> None:
