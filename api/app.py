@@ -26,10 +26,15 @@ from shared.providers.http import HttpTransport
 from shared.queue.rings import Ringer
 from shared.settings import Settings
 
+POOL_SECONDS = 4.0
+"""For a free connection to the database; with the 5 s for a new one still less than a request may take."""
+
 
 def create_app(settings: Settings) -> FastAPI:
     """Raises ConfigurationError when no secret key or no server is configured. Connects to nothing yet."""
-    engine = create_engine(settings, role="api", pool_size=CONNECTIONS_PER_PROCESS["api"])
+    engine = create_engine(
+        settings, role="api", pool_size=CONNECTIONS_PER_PROCESS["api"], pool_timeout_seconds=POOL_SECONDS
+    )
     secret_keys = read_secret_keys(settings)
     tokens = TokenSigner(secret_keys)
     services = Services(

@@ -80,6 +80,7 @@ class Declared:
     refusals: tuple[str, ...] = ()
     upload: Upload | None = None
     limit: RateLimit | None = None
+    takes_long: bool = False  # it works in pages, each of which is bounded by itself
 
     def description_of(self, handler: Callable[..., Any]) -> Described:
         """In FastAPI's words."""

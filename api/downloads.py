@@ -31,13 +31,15 @@ async def send_file(call: Call, file: StoredFile, *, disposition: str) -> Stream
         headers["content-range"] = f"bytes {start}-{end}/{file.size}"
     contents = call.services.contents.read_range(file.seq, start, end)
     first = found(await anext(contents, None), "storage_file_not_found")
-    return StreamingResponse(_rest(first, contents), 206 if is_part else 200, headers, media_type=file.mime_type)
+    return StreamingResponse(_rest(call, first, contents), 206 if is_part else 200, headers, media_type=file.mime_type)
 
 
-async def _rest(first: bytes, contents: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for content in contents:
+async def _rest(call: Call, first: bytes, contents: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    content: bytes | None = first
+    while content is not None:
         yield content
+        async with call.bounded():
+            content = await anext(contents, None)
 
 
 def _wanted(header: str | None, size: int) -> tuple[int, int, bool]:

@@ -121,6 +121,10 @@ DATABASE_TROUBLE = (
 )
 
 
+class Overdue(Exception):  # it states what happened
+    """The work of a request took too long; nearly always because the database stands still."""
+
+
 def explain_trouble(error: BaseException) -> str:
     """What a caller can do about DATABASE_TROUBLE."""
     if isinstance(getattr(error, "orig", error), psycopg.errors.QueryCanceled):

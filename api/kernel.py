@@ -7,8 +7,10 @@ kernel reads them itself, because the contract wants authentication before valid
 FastAPI's own path costs 290.
 """
 
+import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -24,7 +26,15 @@ from starlette.types import Message, Receive, Scope, Send
 
 from api import limits
 from api.declarations import Content, Declared, Upload
-from api.errors import DATABASE_TROUBLE, ERROR_HEADERS, RETRY_AFTER_SECONDS, STATUS_OF, error_body, explain_trouble
+from api.errors import (
+    DATABASE_TROUBLE,
+    ERROR_HEADERS,
+    RETRY_AFTER_SECONDS,
+    STATUS_OF,
+    Overdue,
+    error_body,
+    explain_trouble,
+)
 from api.limits import RateLimit
 from api.origins import check_origin
 from api.parameters import check, read_parameters, read_query, refusal, within_limit
@@ -37,6 +47,7 @@ from shared.db.receipt_addresses import ReceiptAddresses
 from shared.db.secrets import SecretBox
 from shared.errors import NotReachable, RejectedRequest
 from shared.files.contents import FileContents
+from shared.metrics import REQUESTS_OVERDUE
 from shared.providers.transport import Transport
 from shared.queue.rings import Ringer
 from shared.settings import Settings
@@ -44,6 +55,11 @@ from shared.settings import Settings
 log = structlog.get_logger(__name__)
 
 Headers = list[tuple[bytes, bytes]]
+
+WORK_SECONDS = 10.5
+"""For the work of a request, reading it not counted: a little more than a statement may take (shared/db/session.py),
+so that its own reason is told; where the database stands still it says nothing, and this ends the waiting.
+"""
 
 JSON_HEADER = (b"content-type", b"application/json; charset=UTF-8")
 # SDKs read the content type of a 204 and parse its body if it says JSON (contract §1.1)
@@ -106,6 +122,18 @@ class Call(Request):
             return True
         wanted = {f'{permission}("{role}")' for role in self.principal.roles}
         return any(not wanted.isdisjoint(permissions) for permissions in granted)
+
+    @asynccontextmanager
+    async def bounded(self) -> AsyncIterator[None]:
+        """For work that has to be done in WORK_SECONDS: of a whole request, or of a page of one that takes long."""
+        try:
+            async with asyncio.timeout(WORK_SECONDS):
+                yield
+        except TimeoutError as error:
+            route = getattr(self.scope.get("route"), "path", "unmatched")
+            REQUESTS_OVERDUE.labels(route).inc()
+            log.warning("request.overdue", route=route, seconds=WORK_SECONDS)
+            raise Overdue from error
 
     @property
     def services(self) -> Services:
@@ -180,6 +208,8 @@ class Endpoint(APIRoute):
             answer = await self._answer(call)
         except RejectedRequest as error:
             await send_error(send, error.type, str(error))
+        except Overdue:
+            await send_error(send, "general_database_unavailable", "The database does not answer. Try again.")
         except DATABASE_TROUBLE as error:
             log.warning("request.database_trouble", error=type(getattr(error, "orig", error)).__name__)
             await send_error(send, "general_database_unavailable", explain_trouble(error))
@@ -197,7 +227,8 @@ class Endpoint(APIRoute):
         """The contract's order of checks (§3.1): origin, project, principal, scope, parameters, handler."""
         services = call.services
         check_origin(call, services.settings)
-        call.project_or_console, call.principal = await services.directory.identify(call)
+        async with call.bounded():
+            call.project_or_console, call.principal = await services.directory.identify(call)
         if call.project_or_console:
             structlog.contextvars.bind_contextvars(project_id=call.project_or_console.id)
         if self.declared.scopes and not self.declared.scopes & call.principal.scopes:
@@ -207,7 +238,11 @@ class Endpoint(APIRoute):
             raise RejectedRequest("user_blocked", "The user is blocked.")
         if self.declared.limit:
             await self._count(call, self.declared.limit)
-        return await self._handler(call=call, **await self._signature.read(call))
+        arguments = await self._signature.read(call)
+        if self.declared.takes_long:
+            return await self._handler(call=call, **arguments)
+        async with call.bounded():
+            return await self._handler(call=call, **arguments)
 
     async def _count(self, call: Call, limit: RateLimit) -> None:
         """Keys are counted in no window and never refused (contract §17)."""
@@ -216,7 +251,8 @@ class Endpoint(APIRoute):
             user_id = call.principal.user.id if isinstance(call.principal, LoggedIn) else ""
             project_id = call.project.id
             call.rate_key = await limits.key_of(limit, call, self.path, project_id=project_id, user_id=user_id)
-            standing = await limits.count(call.services.engine, limit, call.rate_key)
+            async with call.bounded():
+                standing = await limits.count(call.services.engine, limit, call.rate_key)
         call.answer_headers += standing.headers()
         if standing.is_exceeded:
             raise RejectedRequest("general_rate_limit_exceeded", f"More than {limit.calls} calls; see the headers.")
@@ -259,7 +295,8 @@ class Routes:
     """The endpoints of one route file, declared by decorators.
 
     `scope`: what lets a caller in; several: any of them; none: everybody may call. `answers`: the model on success;
-    none: 204 without a body. `refusals`: the error types its handler may answer, for the documentation.
+    none: 204 without a body. `refusals`: the error types its handler may answer, for the documentation. `takes_long`:
+    it reads the request as it comes, or works in pages; it bounds each transaction itself by `call.bounded()`.
     """
 
     def __init__(self, tag: str) -> None:
@@ -281,9 +318,18 @@ class Routes:
         upload: Upload | None = None,
         limit: RateLimit | None = None,
         status: int = 201,
+        takes_long: bool = False,
     ) -> Callable[[HandlerType], HandlerType]:
         return self._declare(
-            "POST", path, status=status, answers=answers, scope=scope, refusals=refusals, upload=upload, limit=limit
+            "POST",
+            path,
+            status=status,
+            answers=answers,
+            scope=scope,
+            refusals=refusals,
+            upload=upload,
+            limit=limit,
+            takes_long=takes_long,
         )
 
     def put(
@@ -297,9 +343,11 @@ class Routes:
         return self._declare("PATCH", path, status=200, answers=answers, scope=scope, refusals=refusals)
 
     def delete(
-        self, path: str, *, scope: str | tuple[str, ...], refusals: Sequence[str] = ()
+        self, path: str, *, scope: str | tuple[str, ...], refusals: Sequence[str] = (), takes_long: bool = False
     ) -> Callable[[HandlerType], HandlerType]:
-        return self._declare("DELETE", path, status=204, answers=None, scope=scope, refusals=refusals)
+        return self._declare(
+            "DELETE", path, status=204, answers=None, scope=scope, refusals=refusals, takes_long=takes_long
+        )
 
     def _declare(
         self,
@@ -312,6 +360,7 @@ class Routes:
         refusals: Sequence[str],
         upload: Upload | None = None,
         limit: RateLimit | None = None,
+        takes_long: bool = False,
     ) -> Callable[[HandlerType], HandlerType]:
         declared = Declared(
             scopes=frozenset((scope,) if isinstance(scope, str) else scope),
@@ -320,6 +369,7 @@ class Routes:
             refusals=tuple(refusals),
             upload=upload,
             limit=limit,
+            takes_long=takes_long,
         )
 
         def register(handler: HandlerType) -> HandlerType:

@@ -97,7 +97,7 @@ async def store_part(call: Call, bucket: Bucket, part: Part) -> StoredFile:
 
     Raises RejectedRequest, and NotReachable where the storage does not answer.
     """
-    async with call.services.sessions() as session:
+    async with call.bounded(), call.services.sessions() as session:
         begun = await files.find_file(session, bucket.seq, part.file_id)
         present = await _check_continues(session, begun, part) if begun else set()
     if part.number is None:
@@ -112,8 +112,10 @@ async def _store_whole(call: Call, bucket: Bucket, part: Part) -> StoredFile:
     pieces = await call.services.contents.keep(range(part.chunks_total), part.contents())
     async with _held(call, bucket, part) as (session, file):
         async for piece in pieces:
-            await chunks.add_chunk(session, file, piece)
-        return found(await _complete(session, file, judgement), "storage_file_not_found")
+            async with call.bounded():
+                await chunks.add_chunk(session, file, piece)
+        async with call.bounded():
+            return found(await _complete(session, file, judgement), "storage_file_not_found")
 
 
 async def _store_chunk(call: Call, bucket: Bucket, part: Part, *, is_new: bool) -> StoredFile:
@@ -126,12 +128,14 @@ async def _store_chunk(call: Call, bucket: Bucket, part: Part, *, is_new: bool) 
     pieces = await contents.keep(range(part.number, part.number + is_new), part.contents())
     async with _held(call, bucket, part) as (session, held):
         async for piece in pieces:
-            await chunks.add_chunk(session, held, piece)
-        file, is_whole = await chunks.count_chunks(session, held)
+            async with call.bounded():
+                await chunks.add_chunk(session, held, piece)
+        async with call.bounded():
+            file, is_whole = await chunks.count_chunks(session, held)
     if not is_whole:
         return file
     judgement = await judge(contents.read_range(file.seq, 0, file.size - 1), file.name)
-    async with call.services.sessions.begin() as session:
+    async with call.bounded(), call.services.sessions.begin() as session:
         return found(await _complete(session, file, judgement), "storage_file_not_found")
 
 
@@ -141,23 +145,26 @@ async def _complete(session: AsyncSession, file: StoredFile, judgement: Judgemen
 
 @asynccontextmanager
 async def _held(call: Call, bucket: Bucket, part: Part) -> AsyncIterator[tuple[AsyncSession, StoredFile]]:
-    """A transaction that holds the file, which is new or may go on."""
-    async with call.services.sessions.begin() as session:
-        try:
-            file = await files.hold_file(
-                session,
-                bucket,
-                id=part.file_id,
-                name=part.name,
-                permissions=part.permissions,
-                size=part.size,
-                chunks_total=part.chunks_total,
-                uploader=part.uploader,
-            )
-        except IntegrityError as error:  # deleted since it was looked at
-            raise RejectedRequest("storage_bucket_not_found", "There is no bucket of this id.") from error
-        await _check_continues(session, file, part)
+    """A transaction that holds the file, which is new or may go on. Bounded at its ends; what is between is not."""
+    async with call.services.sessions() as session:
+        async with call.bounded():
+            try:
+                file = await files.hold_file(
+                    session,
+                    bucket,
+                    id=part.file_id,
+                    name=part.name,
+                    permissions=part.permissions,
+                    size=part.size,
+                    chunks_total=part.chunks_total,
+                    uploader=part.uploader,
+                )
+            except IntegrityError as error:  # deleted since it was looked at
+                raise RejectedRequest("storage_bucket_not_found", "There is no bucket of this id.") from error
+            await _check_continues(session, file, part)
         yield session, file
+        async with call.bounded():
+            await session.commit()
 
 
 async def _check_continues(session: AsyncSession, file: StoredFile, part: Part) -> set[int]:

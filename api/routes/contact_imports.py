@@ -32,6 +32,7 @@ routes = Routes("imports")
     answers=ImportModel,
     refusals=["general_argument_invalid", "general_body_too_large"],
     upload=Upload("text/csv", MAX_FILE_BYTES),
+    takes_long=True,
 )
 async def import_contact_file(call: Call, wanted: Annotated[ImportParameters, Query()]) -> ImportModel:
     """Create users, targets, topics and subscriptions from a CSV file; answered when all of it is merged.

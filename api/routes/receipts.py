@@ -40,6 +40,7 @@ log = structlog.get_logger(__name__)
     answers=ReceiptsTaken,
     refusals=["provider_not_found", "user_unauthorized", "general_body_too_large"],
     upload=Upload("application/octet-stream", LARGEST_BATCH),
+    takes_long=True,
     status=200,
 )
 async def take_receipts(call: Call, place: Place) -> ReceiptsTaken:
@@ -77,7 +78,7 @@ async def _take(call: Call, place: str) -> ReceiptsTaken:
         raise RejectedRequest("user_unauthorized", f"The receipt is not accepted: {error}") from error
     new = 0
     for start in range(0, len(receipts), PAGE):
-        async with hot_statements(services.engine) as connection:
+        async with call.bounded(), hot_statements(services.engine) as connection:
             new += await append_receipts(
                 connection,
                 project_seq=provider.project_seq,
@@ -104,7 +105,7 @@ async def _body_of(call: Call, kind: str) -> bytes:
 async def _provider_of(call: Call, place: str) -> Provider:
     provider_seq = call.services.receipt_addresses.provider_of(place)
     if provider_seq is not None:
-        async with call.services.sessions() as session:
+        async with call.bounded(), call.services.sessions() as session:
             provider = await session.get(Provider, provider_seq)
         if provider is not None and provider.kind in RECEIPT_READERS:
             return provider

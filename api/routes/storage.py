@@ -116,15 +116,17 @@ async def update_bucket(call: Call, bucket_id: BucketId, body: BucketUpdate) -> 
     return BucketModel.of(*found(sized, "storage_bucket_not_found"))
 
 
-@routes.delete("/v1/storage/buckets/{bucketId}", scope="buckets.write", refusals=["storage_bucket_not_found"])
+@routes.delete(
+    "/v1/storage/buckets/{bucketId}", scope="buckets.write", refusals=["storage_bucket_not_found"], takes_long=True
+)
 async def delete_bucket(call: Call, bucket_id: BucketId) -> None:
     """With its files, in pages."""
     sessions = call.services.sessions
-    async with sessions() as session:
+    async with call.bounded(), sessions() as session:
         bucket = found(await files.find_bucket(session, call.project.seq, bucket_id), "storage_bucket_not_found")
     is_gone = False
     while not is_gone:
-        async with sessions.begin() as session:
+        async with call.bounded(), sessions.begin() as session:
             is_gone = await files.delete_bucket(session, bucket.seq)
 
 
@@ -185,11 +187,12 @@ async def list_files(call: Call, bucket_id: BucketId, wanted: Annotated[ListPara
         "storage_file_already_exists",
     ],
     upload=Upload("multipart/form-data", UPLOAD_BYTES, FORM, required=("fileId", "file")),
+    takes_long=True,
     limit=RateLimit(60, 60, by=("address", "user", "chunk")),
 )
 async def create_file(call: Call, bucket_id: BucketId) -> FileModel:
     """Parts of the form: `fileId`, `permissions[]`, `file`. A large file comes in chunks of 5 MiB."""
-    async with call.services.sessions() as session:
+    async with call.bounded(), call.services.sessions() as session:
         bucket = await _find_bucket(call, session, bucket_id)
     if not call.may("create", bucket.permissions):
         raise RejectedRequest("user_unauthorized", "The bucket does not let the caller create files.")

@@ -72,14 +72,14 @@ async def get_user(call: Call, user_id: UserId) -> UserModel:
     return UserModel.of(user, [TargetModel.of(target, user.id) for target in owned])
 
 
-@routes.delete("/v1/users/{userId}", scope="users.write", refusals=["user_not_found"])
+@routes.delete("/v1/users/{userId}", scope="users.write", refusals=["user_not_found"], takes_long=True)
 async def delete_user(call: Call, user_id: UserId) -> None:
     """With targets, subscriptions and sessions, in pages."""
-    async with call.services.sessions() as session:
+    async with call.bounded(), call.services.sessions() as session:
         user = found(await users.find_user(session, call.project.seq, user_id), "user_not_found")
     is_gone = False
     while not is_gone:
-        async with hot_transaction(call.services.engine) as connection:
+        async with call.bounded(), hot_transaction(call.services.engine) as connection:
             is_gone = await purge_user(connection, user.seq)
 
 

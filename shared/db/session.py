@@ -1,14 +1,17 @@
 """Engines, sessions and the two hot ways to the wire: psycopg's own connection, and COPY."""
 
+import asyncio
 import select
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
+from psycopg.abc import PQGen
 from psycopg.errors import IdleInTransactionSessionTimeout
 from psycopg.pq import TransactionStatus
+from psycopg.waiting import wait_async
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
@@ -25,6 +28,7 @@ from shared.db.fair_pool import FairPool
 from shared.settings import Settings
 
 HotConnection = psycopg.AsyncConnection[Any]
+WaitedFor = TypeVar("WaitedFor")
 
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 2_000
@@ -32,7 +36,24 @@ POOL_TIMEOUT_SECONDS = 10.0
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000  # queue tables die of dead rows behind one long transaction
 
 
-def create_engine(settings: Settings, *, role: str, pool_size: int = 5) -> AsyncEngine:
+class AbandonableConnection(psycopg.AsyncConnection[Any]):
+    """Whoever is cancelled while a statement runs gives the connection up at once.
+
+    psycopg first asks the server to end the statement, and waits up to ten seconds for that: as long again as the
+    caller was ready to wait, where the server stands still. Postgres ends it by itself once it meets the closed line.
+    """
+
+    async def wait(self, gen: PQGen[WaitedFor], interval: float = 0.1, timeout: float | None = None) -> WaitedFor:  # noqa: ASYNC109  # psycopg's
+        try:
+            return await wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
+
+
+def create_engine(
+    settings: Settings, *, role: str, pool_size: int = 5, pool_timeout_seconds: float = POOL_TIMEOUT_SECONDS
+) -> AsyncEngine:
     """An engine whose sessions carry the role's name, so a database view tells who holds what.
 
     A kept connection that Postgres has closed is replaced when it is taken out, so that a restart costs nobody an
@@ -45,11 +66,12 @@ def create_engine(settings: Settings, *, role: str, pool_size: int = 5) -> Async
         poolclass=FairPool,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=POOL_TIMEOUT_SECONDS,
+        pool_timeout=pool_timeout_seconds,
         hide_parameters=True,  # errors end up in logs; addresses and contents must not
         connect_args={
             "application_name": f"tidings-{role}",
             "client_encoding": "utf8",  # whatever PGCLIENTENCODING, the role or the database would have it be
+            "async_creator_fn": AbandonableConnection.connect,
             "connect_timeout": 5,
             "tcp_user_timeout": 5_000,
             "options": (

@@ -4,6 +4,9 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,6 +15,7 @@ import requests
 
 from api.app import create_app
 from api.operations import READY_WITHIN_SECONDS
+from shared.db.pools import CONNECTIONS_PER_PROCESS
 from shared.domain.queues import FAN_OUT_QUEUE
 from shared.settings import Settings
 from tests.conftest import Engines
@@ -153,23 +157,73 @@ def test_what_takes_the_database_too_long_is_told_from_its_absence(
         caller.session.close()
 
 
+@contextmanager
+def standing_still(engines: Engines, database_url: str) -> Iterator[None]:
+    """Every connection that there is to this database; new ones would be served."""
+    with psycopg.connect(engines.postgres.url_of("postgres")) as connection:
+        name = database_url.rpartition("/")[2].partition("?")[0]
+        backends = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", [name]).fetchall()
+    for (backend,) in backends:
+        os.kill(backend, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for (backend,) in backends:
+            os.kill(backend, signal.SIGCONT)
+
+
 def test_a_database_that_stands_still_makes_nobody_wait(
     engines: Engines, database_url: str, api_settings: Settings
 ) -> None:
     with run_api(api_settings.model_copy(update={"database_url": database_url})) as api:
         assert fetch(api, "/ready").status_code == 200
-        with psycopg.connect(engines.postgres.url_of("postgres")) as connection:
-            name = database_url.rpartition("/")[2].partition("?")[0]
-            backends = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", [name]).fetchall()
-        for (backend,) in backends:
-            os.kill(backend, signal.SIGSTOP)
-        try:
+        with standing_still(engines, database_url):
             stopped = requests.get(f"{api.address}/ready", timeout=3 * READY_WITHIN_SECONDS)
-        finally:
-            for (backend,) in backends:
-                os.kill(backend, signal.SIGCONT)
         assert stopped.status_code == 503
         wait_until(lambda: fetch(api, "/ready").status_code == 200)
+
+
+def test_no_request_waits_for_a_database_that_stands_still(
+    engines: Engines, database_url: str, api_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for the whole of its patience: on a kept connection, in a transaction, in an upload; and none is lost."""
+    with run_api(api_settings.model_copy(update={"database_url": database_url, "key_cache_seconds": 60})) as api:
+        caller = make_caller(api)
+        caller.create("/storage/buckets", {"bucketId": "b", "name": "B"})
+        own = {"X-Appwrite-Project": caller.project_id, "X-Appwrite-Key": caller.key}
+
+        def ask(method: str, path: str, **options: Any) -> requests.Response:
+            return requests.request(method, f"{api.endpoint}{path}", headers=own, timeout=10, **options)
+
+        def ask_all() -> list[requests.Response]:
+            mail = {"messageId": "unique()", "subject": "S", "content": "C", "draft": True}
+            form = {"fileId": (None, "unique()"), "file": ("f", b"content")}
+            with ThreadPoolExecutor(4 * CONNECTIONS_PER_PROCESS["api"]) as pool:
+                asked = [
+                    pool.submit(ask, *request, **options)
+                    for request, options in (
+                        (("GET", "/health"), {}),
+                        (("GET", "/users"), {}),
+                        (("POST", "/messaging/messages/email"), {"json": mail}),
+                        (("POST", "/storage/buckets/b/files"), {"files": form}),
+                    )
+                    for _ in range(CONNECTIONS_PER_PROCESS["api"])
+                ]
+            return [answer.result() for answer in asked]
+
+        assert {answer.status_code for answer in ask_all()} == {200, 201}
+        with standing_still(engines, database_url), monkeypatch.context() as patch:
+            patch.setattr("api.kernel.WORK_SECONDS", 0.5)
+            answers = ask_all()
+        refused = [answer for answer in answers if answer.status_code == 503]
+        assert refused
+        for answer in refused:
+            assert answer.json()["type"] == "general_database_unavailable"
+            assert answer.headers["retry-after"] == "1"
+        assert {answer.status_code for answer in answers} <= {200, 201, 503}
+        assert {answer.status_code for answer in ask_all()} == {200, 201}
+        assert "tidings_api_requests_overdue_total{" in fetch(api, "/metrics").text
+        caller.session.close()
 
 
 PUSH = {"messageId": "m", "title": "T", "users": ["ada"]}

@@ -11,7 +11,7 @@ from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 
-from psycopg import errors
+from psycopg import OperationalError, errors
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.queries.contacts.merge import merge_page
@@ -37,6 +37,9 @@ IMPORT_ID_LENGTH = 20
 
 # Imports wait for each other, and for what Postgres still does for one that was killed: longer than the pool's
 # connections allow.
+PATIENCE_SECONDS = 65.0
+"""For a transaction: longer than one statement of it may take."""
+
 _WAIT_FOR_OTHERS = "SELECT set_config('lock_timeout', '30s', true), set_config('statement_timeout', '60s', true)"
 
 Report = Callable[[ImportProgress, int], None]
@@ -94,9 +97,13 @@ async def import_contacts(
 
 @asynccontextmanager
 async def _patient_transaction(engine: AsyncEngine) -> AsyncIterator[HotConnection]:
-    async with hot_transaction(engine) as connection:
-        await connection.execute(_WAIT_FOR_OTHERS)
-        yield connection
+    """Raises psycopg.OperationalError where the database stands still, which no limit of its own would tell."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS), hot_transaction(engine) as connection:
+            await connection.execute(_WAIT_FOR_OTHERS)
+            yield connection
+    except TimeoutError as error:
+        raise OperationalError(f"The database has not answered for {PATIENCE_SECONDS:g} seconds.") from error
 
 
 async def _stage(
