@@ -1,11 +1,13 @@
 """accept_message() and change_message(): a message and its due work in one transaction, then a ring."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, cast
 
 from api.attachments import show_files
 from api.audit import actor_of
 from api.kernel import Call
+from api.parameters import refusal
 from api.refusals import created, found
 from api.schemas.messages import MessageCreate, MessageModel, MessageUpdate
 from shared.db.queries import accept, messages
@@ -55,8 +57,15 @@ async def _show_files(call: Call, channel: Channel, body: MessageCreate) -> dict
         raise
 
 
+async def _check_schedule(call: Call, scheduled_at: datetime | None) -> None:
+    """By the clock that releases it."""
+    if scheduled_at is not None and scheduled_at <= await call.services.clock.now():
+        raise refusal("scheduledAt", "is not valid: must lie in the future")
+
+
 async def accept_message(call: Call, channel: Channel, body: MessageCreate) -> MessageModel:
     """The contract's order of checks: §8.3."""
+    await _check_schedule(call, body.scheduled_at)
     status = _status_of_new(body)
     _check_recipients(status, body.topics, body.users, body.targets, body.named_addresses())
     data = await _show_files(call, channel, body)
@@ -152,6 +161,7 @@ def _judge_change(stored: ShownMessage, body: MessageUpdate) -> MessageChange:
 
 async def change_message(call: Call, channel: Channel, message_id: str, body: MessageUpdate) -> MessageModel:
     """Judge and write; where somebody was faster in between, judge what the message is by then."""
+    await _check_schedule(call, body.scheduled_at)
     changed = None
     while changed is None:
         changed = await _try_change(call, channel, message_id, body)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import openapi
+from api.clock import SharedClock
 from api.edge import Edge
 from api.errors import ERROR_HEADERS, VERSION, error_body
 from api.kernel import Services
@@ -36,7 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings, role="api", pool_size=CONNECTIONS_PER_PROCESS["api"], pool_timeout_seconds=POOL_SECONDS
     )
     secret_keys = read_secret_keys(settings)
-    tokens = TokenSigner(secret_keys)
+    tokens, clock = TokenSigner(secret_keys), SharedClock(engine)
     services = Services(
         settings=settings,
         engine=engine,
@@ -46,7 +47,8 @@ def create_app(settings: Settings) -> FastAPI:
         tokens=tokens,
         receipt_addresses=ReceiptAddresses(secret_keys, settings.public_url),
         transport=HttpTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=settings.ca_file),
-        directory=Directory(engine, tokens, remember_seconds=settings.key_cache_seconds),
+        clock=clock,
+        directory=Directory(engine, tokens, clock, remember_seconds=settings.key_cache_seconds),
         ringer=Ringer(settings),
     )
 

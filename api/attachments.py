@@ -28,7 +28,7 @@ async def show_files(call: Call, data: dict[str, Any], *, sent_at: datetime | No
             raise RejectedRequest("storage_file_type_unsupported", "The image of a push message is a PNG or a JPEG.")
         image = {"bucketId": file.bucket_id, "fileId": file.file_id}
     if image:
-        url = sign_address(call, image["bucketId"], image["fileId"], sent_at=sent_at)
+        url = await sign_address(call, image["bucketId"], image["fileId"], sent_at=sent_at)
         data = {**data, "image": {**image, "url": url}}
     return data
 

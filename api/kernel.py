@@ -25,6 +25,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from api import limits
+from api.clock import SharedClock
 from api.declarations import Content, Declared, Upload
 from api.errors import (
     DATABASE_TROUBLE,
@@ -78,6 +79,7 @@ class Services:
     tokens: TokenSigner
     receipt_addresses: ReceiptAddresses
     transport: Transport
+    clock: SharedClock
     directory: Directory
     ringer: Ringer
 
@@ -246,7 +248,7 @@ class Endpoint(APIRoute):
 
     async def _count(self, call: Call, limit: RateLimit) -> None:
         """Keys are counted in no window and never refused (contract §17)."""
-        standing = limits.uncounted(limit)
+        standing = limits.uncounted(limit, now=await call.services.clock.now())
         if call.services.settings.rate_limits and not isinstance(call.principal, KeyHolder):
             user_id = call.principal.user.id if isinstance(call.principal, LoggedIn) else ""
             project_id = call.project.id

@@ -2,13 +2,13 @@
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
 from api.parameters import read_body
-from shared.clock import utc_now
 from shared.db.queries.rate_windows import count_call, forget_calls
 from shared.db.session import hot_statements
 
@@ -41,10 +41,9 @@ class Standing:
         return [(f"x-ratelimit-{name}".encode(), str(value).encode()) for name, value in values.items()]
 
 
-def uncounted(limit: RateLimit) -> Standing:
+def uncounted(limit: RateLimit, *, now: datetime) -> Standing:
     """What keys are told, whose calls are counted in no window: as if each were the first."""
-    now = int(utc_now().timestamp())
-    return Standing(limit.calls, 1, (now // limit.seconds + 1) * limit.seconds)
+    return Standing(limit.calls, 1, (int(now.timestamp()) // limit.seconds + 1) * limit.seconds)
 
 
 async def count(engine: AsyncEngine, limit: RateLimit, key: bytes) -> Standing:

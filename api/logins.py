@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.kernel import Call
 from api.principals import cookie_name
 from api.tokens import Purpose
-from shared.clock import utc_now
 from shared.db.models import User, UserSession
 from shared.db.queries import user_sessions
 from shared.domain.api_key import hash_secret
@@ -32,7 +31,7 @@ async def begin_session(
         provider_uid=provider_uid,
         ip=call.client.host if call.client else "",
         user_agent=call.user_agent,
-        expires_at=utc_now() + timedelta(seconds=call.services.settings.session_seconds),
+        expires_at=await call.services.clock.now() + timedelta(seconds=call.services.settings.session_seconds),
     )
     return started, secret
 
@@ -50,10 +49,10 @@ def set_cookies(call: Call, secret: str, *, seconds: int) -> None:
         call.answer_headers.append((b"x-fallback-cookies", json.dumps({name: secret}).encode()))
 
 
-def sign_user_token(call: Call, user_id: str, session_id: str, *, seconds: int) -> str:
+async def sign_user_token(call: Call, user_id: str, session_id: str, *, seconds: int) -> str:
     return call.services.tokens.sign(
         Purpose.USER,
         call.project.id,
         {"userId": user_id, "sessionId": session_id},
-        expires_at=utc_now().timestamp() + seconds,
+        expires_at=(await call.services.clock.now()).timestamp() + seconds,
     )

@@ -9,6 +9,7 @@ from pydantic_core import from_json
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
+from api.clock import SharedClock
 from api.parameters import read_query_field
 from api.tokens import Purpose, TokenRefused, TokenSigner
 from shared.db.queries.keys import ProjectIdentity, find_key, find_project
@@ -92,10 +93,13 @@ class _Remembered(Generic[Found]):
 class Directory:
     """Projects and keys by what a request says of itself."""
 
-    def __init__(self, engine: AsyncEngine, tokens: TokenSigner, *, remember_seconds: float) -> None:
+    def __init__(
+        self, engine: AsyncEngine, tokens: TokenSigner, clock: SharedClock, *, remember_seconds: float
+    ) -> None:
         """Sessions are never remembered: one that was ended is ended at once."""
         self._engine = engine
         self._tokens = tokens
+        self._clock = clock
         self._projects: _Remembered[ProjectIdentity] = _Remembered(remember_seconds)
         self._keys: _Remembered[KeyHolder] = _Remembered(remember_seconds)
 
@@ -131,8 +135,9 @@ class Directory:
         return LoggedIn(user) if user else GUEST
 
     async def _find_token_holder(self, project: ProjectIdentity, token: str) -> UserIdentity | None:
+        now = await self._clock.now()
         try:
-            claims = self._tokens.verify(Purpose.USER, project.id, token)
+            claims = self._tokens.verify(Purpose.USER, project.id, token, now=now)
         except TokenRefused as error:
             raise RejectedRequest("user_jwt_invalid", f"The JWT is not valid: {error}") from error
         async with hot_statements(self._engine) as connection:

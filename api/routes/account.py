@@ -104,19 +104,19 @@ async def delete_session(call: Call, session_id: SessionId) -> None:
 
 @routes.post("/v1/account/jwts", scope="account", answers=TokenModel)
 async def create_jwt(call: Call, body: TokenCreate) -> TokenModel:
-    return _sign_for_session(call, body)
+    return await _sign_for_session(call, body)
 
 
 @routes.post("/v1/account/jwt", scope="account", answers=TokenModel)
 async def create_jwt_by_old_name(call: Call, body: TokenCreate) -> TokenModel:
-    return _sign_for_session(call, body)
+    return await _sign_for_session(call, body)
 
 
-def _sign_for_session(call: Call, body: TokenCreate) -> TokenModel:
+async def _sign_for_session(call: Call, body: TokenCreate) -> TokenModel:
     """A JWT does not beget another: its holder would never have to log in again."""
     if call.user.session_id is None or call.headers.get("x-appwrite-jwt"):
         raise RejectedRequest("general_unauthorized_scope", "Only a session can ask for a JWT.")
-    return TokenModel(jwt=sign_user_token(call, call.user.id, call.user.session_id, seconds=body.duration))
+    return TokenModel(jwt=await sign_user_token(call, call.user.id, call.user.session_id, seconds=body.duration))
 
 
 @routes.post(

@@ -1,7 +1,6 @@
 """/v1/tidings/receipts: where providers post what became of messages, and what an operator tells them to use."""
 
 import json
-import time
 from collections import Counter
 from typing import Annotated
 
@@ -63,7 +62,7 @@ async def _take(call: Call, place: str) -> ReceiptsTaken:
         url=f"{_address(call, provider)}{query}",
         headers={name.lower(): value for name, value in call.headers.items()},
         body=await _body_of(call, provider.kind),
-        received_at=time.time(),
+        received_at=(await services.clock.now()).timestamp(),
     )
     try:
         receipts = await reader(

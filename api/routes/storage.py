@@ -267,7 +267,7 @@ async def get_file_download(call: Call, bucket_id: BucketId, file_id: FileId) ->
 @routes.get("/v1/storage/buckets/{bucketId}/files/{fileId}/push", answers=_CONTENT, refusals=_SENT)
 async def get_push_image(call: Call, bucket_id: BucketId, file_id: FileId) -> StreamingResponse:
     """What a push message's image address leads to; the token in it is all that is asked for."""
-    check_address(call, bucket_id, file_id)
+    await check_address(call, bucket_id, file_id)
     async with call.services.sessions() as session:
         bucket = found(await files.find_bucket(session, call.project.seq, bucket_id), "storage_bucket_not_found")
         file = await files.find_file(session, bucket.seq, file_id)

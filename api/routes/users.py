@@ -106,4 +106,4 @@ async def create_user_jwt(call: Call, user_id: UserId, body: UserTokenCreate) ->
         named = await user_sessions.find_session(session, user.seq, None if is_recent else body.session_id)
     if not is_recent:
         found(named, "user_session_not_found")
-    return TokenModel(jwt=sign_user_token(call, user_id, named.id if named else "", seconds=body.duration))
+    return TokenModel(jwt=await sign_user_token(call, user_id, named.id if named else "", seconds=body.duration))

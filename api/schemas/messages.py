@@ -11,9 +11,9 @@ from api.schemas.values import (
     CustomId,
     Email,
     EmptyOrText128,
-    FutureMoment,
     JsonObject,
     LongText,
+    Moment,
     NumericInteger,
     PublicId,
     Subject,
@@ -62,7 +62,7 @@ class MessageCreate(_Content):
     users: Ids = Field(default_factory=list)
     targets: Ids = Field(default_factory=list)
     draft: Annotated[bool, Field(description="Keep it; it is not sent before a PATCH says so")] = False
-    scheduled_at: FutureMoment | None = None
+    scheduled_at: Moment | None = None
 
     def named_targets(self) -> list[str]:
         """Every target named, each once: they must exist (contract §8.3, step 4)."""
@@ -80,7 +80,7 @@ class MessageUpdate(_Content):
     users: Ids | None = None
     targets: Ids | None = None
     draft: bool | None = None
-    scheduled_at: FutureMoment | None = None
+    scheduled_at: Moment | None = None
 
     def named_addresses(self) -> list[str] | None:
         """None: those that are stored."""

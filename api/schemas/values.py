@@ -8,7 +8,6 @@ from typing import Annotated, Any, cast
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError, from_json
 
-from shared.clock import utc_now
 from shared.domain.contacts.addresses import NotAnAddress, read_email, read_phone
 from shared.ids import UNIQUE, new_public_id
 
@@ -137,18 +136,16 @@ def parse_moment(text: str) -> datetime | None:
         return None
 
 
-def _read_future_moment(value: object) -> datetime:
+def _read_moment(value: object) -> datetime:
     moment = parse_moment(value) if isinstance(value, str) else None
     if moment is None:
         raise PydanticCustomError("moment", "is not a date-time, such as 2030-01-31T09:00:00.000+00:00")
-    if moment <= utc_now():
-        raise PydanticCustomError("moment", "must lie in the future")
     return moment
 
 
-FutureMoment = Annotated[
+Moment = Annotated[
     datetime,
-    BeforeValidator(_read_future_moment),
+    BeforeValidator(_read_moment),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2030-01-31T09:00:00.000+00:00"]}),
 ]
 
