@@ -28,11 +28,12 @@ def judge(
 ) -> Verdict:
     """Hold one finished run against the simulator's record; both are read from end to end.
 
-    `title` (subject or title of the message) tells its entries from those of other messages to the same people.
+    `title` (subject or title of the message, or its text) tells its entries from those of other messages to the same
+    people. Without it nobody can say whom the message was not for.
 
     Checked: every planned recipient has one final state and no open batch is left; what the ledger calls sent was
-    accepted and what it calls anything else but failed or unknown was not; a second copy has a resend on file;
-    totals are the ledger's own counts; the message finished.
+    accepted, what it calls unknown may have been, and anything else was not, unless it was sent again or a receipt
+    came; a second copy has a resend on file; nobody else got it; totals are the ledger's own counts; it finished.
     """
     accepted = _accepted(record, title)
     ledger = _ledger(connection, run)
@@ -42,7 +43,9 @@ def judge(
     )
     violations = [
         *_judge_totals(progress, ledger, open_recipients),
+        *_judge_resends(progress, ledger),
         *(violation for address, row in ledger.items() for violation in _judge_recipient(address, row, accepted)),
+        *(f"stranger: {who} got it" for who in accepted.keys() - ledger.keys() if title is not None),
     ]
     return Verdict(
         planned=progress["planned"],
@@ -61,6 +64,7 @@ def judge(
 class _Row:
     state: str
     resends: int
+    has_receipt: bool  # whose word may have moved the state since
 
 
 def _accepted(record: Path, title: str | None) -> Counter[str]:
@@ -72,11 +76,11 @@ def _accepted(record: Path, title: str | None) -> Counter[str]:
 
 def _ledger(connection: "psycopg.Connection[tuple[object, ...]]", run: int) -> dict[str, _Row]:
     rows = connection.execute(
-        "SELECT targets.identifier, deliveries.state, deliveries.resends FROM deliveries"
+        "SELECT targets.identifier, deliveries.state, deliveries.resends, receipt IS NOT NULL FROM deliveries"
         " JOIN targets ON targets.seq = deliveries.target_seq WHERE run = %s",
         [run],
     )
-    return {str(address): _Row(str(state), int(str(resends))) for address, state, resends in rows}
+    return {str(address): _Row(str(state), int(str(resends)), bool(has)) for address, state, resends, has in rows}
 
 
 _PROGRESS = ("planned", "batches_left", "sent", "failed", "skipped", "cancelled", "expired", "unknown", "resends")
@@ -104,12 +108,20 @@ def _judge_totals(progress: dict[str, int], ledger: dict[str, _Row], open_recipi
     ]
 
 
+def _judge_resends(progress: dict[str, int], ledger: dict[str, _Row]) -> list[str]:
+    recorded = sum(row.resends for row in ledger.values())
+    if recorded == progress["resends"]:
+        return []
+    return [f"totals: {progress['resends']} resends in progress, {recorded} in the ledger"]
+
+
 def _judge_recipient(address: str, row: _Row, accepted: Counter[str]) -> list[str]:
     copies = accepted[address]
     violations = []
     if row.state == "sent" and copies == 0:
         violations.append(f"phantom: {address} is sent, no provider accepted it")
-    if row.state in {"skipped", "cancelled"} and copies:
+    is_surely_untouched = row.state in {"skipped", "cancelled", "failed", "expired"} and not row.resends
+    if copies and is_surely_untouched and not (row.state == "failed" and row.has_receipt):
         violations.append(f"unwanted: {address} is {row.state}, a provider accepted it")
     if copies > 1 + row.resends:
         violations.append(f"unrecorded copy: {address} was accepted {copies} times after {row.resends} resends")

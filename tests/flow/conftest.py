@@ -101,9 +101,9 @@ class Installation:
             ).fetchall()
         return f"{progress}; open: {batches}"
 
-    def judge(self, run: int) -> Verdict:
+    def judge(self, run: int, *, title: str | None = None) -> Verdict:
         with self.factory.connect() as connection:
-            return judge(connection, self.record, run)
+            return judge(connection, self.record, run, title=title)
 
     def replace_worker(self, name: str) -> None:
         """Start a worker under the name of one that was killed; nothing happens while it runs."""

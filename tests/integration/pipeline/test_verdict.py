@@ -67,13 +67,16 @@ async def test_a_copy_without_a_resend_is_told_from_another_message_to_the_same_
     [
         "UPDATE message_progress SET sent = 0, skipped = 3",
         "UPDATE message_progress SET sent = 0, cancelled = 3",
+        "UPDATE message_progress SET sent = 0, failed = 3",
+        "UPDATE message_progress SET sent = 0, expired = 3",
     ],
 )
 async def test_whom_the_ledger_calls_untouched_no_provider_may_know(bench: Bench, record: Path, settle: str) -> None:
     run = await _delivered(bench, record)
     bench.do(settle)
     bench.do(
-        "UPDATE deliveries SET state = CASE WHEN skipped > 0 THEN 'skipped' ELSE 'cancelled' END"
+        "UPDATE deliveries SET state = CASE WHEN skipped > 0 THEN 'skipped' WHEN cancelled > 0 THEN 'cancelled'"
+        " WHEN failed > 0 THEN 'failed' ELSE 'expired' END"
         " FROM message_progress WHERE message_progress.run = deliveries.run"
     )
 
@@ -81,10 +84,35 @@ async def test_whom_the_ledger_calls_untouched_no_provider_may_know(bench: Bench
 
 
 @pytest.mark.parametrize(
+    "later",
+    [
+        "UPDATE deliveries SET state = 'failed', receipt = 'undelivered'",
+        "UPDATE deliveries SET state = 'failed', resends = 1",
+    ],
+)
+async def test_who_failed_after_an_acceptance_is_told_from_who_was_never_sent_to(
+    bench: Bench, record: Path, later: str
+) -> None:
+    run = await _delivered(bench, record)
+    bench.do(later)
+    bench.do("UPDATE message_progress SET sent = 0, failed = 3, resends = (SELECT sum(resends) FROM deliveries)")
+
+    assert _violations(bench, record, run) == []
+
+
+async def test_nobody_else_may_get_a_message(bench: Bench, record: Path) -> None:
+    run = await _delivered(bench, record)
+    _write(record, [*_read(record), ("token-of-a-stranger", "Hello"), ("token-of-another", "Bye")])
+
+    assert _violations(bench, record, run, title="Hello") == ["stranger"]
+
+
+@pytest.mark.parametrize(
     ("damage", "found"),
     [
         ("DELETE FROM deliveries WHERE target_seq = (SELECT min(seq) FROM targets)", ["lost", "totals"]),
         ("UPDATE message_progress SET sent = 2, failed = 1", ["totals", "totals"]),
+        ("UPDATE message_progress SET resends = 1", ["totals"]),
         ("UPDATE message_progress SET finished_at = NULL", ["not finished"]),
         ("UPDATE message_progress SET batches_left = 1", ["not finished"]),
     ],
