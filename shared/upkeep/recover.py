@@ -6,7 +6,8 @@ import structlog
 
 from shared import metrics
 from shared.db.queries.recover import recover_expired_batches
-from shared.db.session import hot_transaction
+from shared.db.queries.sessions import end_silent_copies
+from shared.db.session import STATEMENT_TIMEOUT_MS, hot_statements, hot_transaction
 from shared.domain.outcome import UnknownRule
 from shared.providers.registry import adapter_facts
 from shared.upkeep.context import UpkeepContext
@@ -29,6 +30,10 @@ async def recover(context: UpkeepContext) -> None:
     """
     if not may_recover(context):
         return
+    async with hot_statements(context.engine) as connection:
+        if ended := await end_silent_copies(connection, after_seconds=STATEMENT_TIMEOUT_MS / 1000):
+            # what they hold locked, recovery and planning pass over
+            log.warning("sessions ended that stood still", sessions=ended)
     while True:
         began = time.monotonic()
         async with hot_transaction(context.engine) as connection:
