@@ -9,7 +9,8 @@ import asyncio
 from collections import deque
 from typing import TypeVar
 
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.exc import InvalidRequestError, OperationalError
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.pool.base import _ConnectionRecord  # what its own pools keep; there is no public name
 from sqlalchemy.util import await_only
 from sqlalchemy.util.queue import Empty, Full, QueueCommon
@@ -83,6 +84,15 @@ class FairPool(AsyncAdaptedQueuePool):
     """For engines of one event loop."""
 
     _queue_class: type[QueueCommon[ConnectionPoolEntry]] = FairQueue
+
+    def connect(self) -> PoolProxiedConnection:
+        """Raises OperationalError where Postgres ends connections as soon as they are made, which is an outage too:
+        SQLAlchemy tries twice and then calls it a mistake of the caller's.
+        """
+        try:
+            return super().connect()
+        except InvalidRequestError as error:
+            raise OperationalError(None, None, error) from error
 
     def _create_connection(self) -> ConnectionPoolEntry:
         """A place in the pool, which makes its connection when it is taken out.

@@ -9,12 +9,12 @@ import psycopg
 import pytest
 import sqlalchemy.exc
 from psycopg.pq import TransactionStatus
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from shared.db.fair_pool import FairQueue
-from shared.db.session import create_engine, create_sessions, hot_statements, hot_transaction
+from shared.db.session import _has_ended, create_engine, create_sessions, hot_statements, hot_transaction
 from shared.settings import Settings
 from tests.processes import wait_until
 
@@ -54,6 +54,24 @@ async def test_connections_that_ended_while_idle_are_replaced_unnoticed(settings
             assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
         async with sessions() as session:
             assert await session.scalar(text("SELECT 1")) == 1
+    await engine.dispose()
+
+
+async def test_connections_that_end_as_soon_as_they_are_made_are_an_outage(settings: Settings) -> None:
+    """As when an administrator makes room again and again. It is not for the caller to be blamed."""
+    engine = create_engine(settings, role="test", pool_size=1)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def end_at_once(dbapi_connection: Any, _record: object) -> None:
+        end_all(settings)
+        wait_until(lambda: _has_ended(dbapi_connection.driver_connection))
+
+    with pytest.raises(sqlalchemy.exc.OperationalError):
+        async with hot_transaction(engine):
+            pass
+    with pytest.raises(sqlalchemy.exc.OperationalError):
+        async with create_sessions(engine)() as session:
+            await session.scalar(text("SELECT 1"))
     await engine.dispose()
 
 
