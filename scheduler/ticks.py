@@ -113,7 +113,14 @@ def _is_outage(error: Exception) -> bool:
     import psycopg  # noqa: PLC0415  # only to name an error
     import sqlalchemy.exc  # noqa: PLC0415
 
-    return isinstance(error, psycopg.OperationalError | sqlalchemy.exc.OperationalError | sqlalchemy.exc.TimeoutError)
+    return isinstance(
+        error,
+        psycopg.OperationalError
+        | psycopg.InterfaceError
+        | sqlalchemy.exc.OperationalError
+        | sqlalchemy.exc.InterfaceError
+        | sqlalchemy.exc.TimeoutError,
+    )
 
 
 def scheduler_class(ticker: Ticker) -> type[beat.Scheduler]:

@@ -6,7 +6,7 @@ import pytest
 
 from shared.cli.local_roles import scheduler_role
 from tests.flow.conftest import VARIABLES, Installation, add_providers, running_installation
-from tests.flow.faults.rig import LEASE_SECONDS, Rig
+from tests.flow.faults.rig import LEASE_SECONDS, SECONDS, Rig
 from tests.flow.providers.sending import set_up
 
 
@@ -23,6 +23,7 @@ def installation() -> Iterator[Installation]:
     }
     with running_installation(variables) as running:
         running.system.supervisor.start(scheduler_role("scheduler-2"))
+        running.system.supervisor.await_ready("scheduler-2", timeout_seconds=SECONDS)
         add_providers(running)
         set_up(running, "twilio")
         yield running
