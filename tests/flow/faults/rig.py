@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from deploy.embedded import choose_port
+from shared.cli.local_roles import api_role
 from shared.cli.supervisor import Role
 from shared.cli.verdict import Verdict
 from shared.domain.queues import FAN_OUT_QUEUE
@@ -102,8 +104,10 @@ class Rig:
     # What the database says
 
     def ask(self, question: str, *parameters: object) -> list[Any]:
+        """`parameters` in the order of their places, or one mapping of them by name."""
+        given = parameters[0] if parameters and isinstance(parameters[0], Mapping) else parameters
         with self.installation.factory.connect() as connection:
-            return connection.execute(question.encode(), parameters or None).fetchall()
+            return connection.execute(question.encode(), given or None).fetchall()
 
     def do(self, statement: str, *parameters: object) -> None:
         with self.installation.factory.connect() as connection:
@@ -181,6 +185,22 @@ class Rig:
                 supervisor.kill(role.name)
             supervisor.start(role)
         supervisor.await_ready(timeout_seconds=SECONDS)
+
+    @contextmanager
+    def further_api(self, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+        """A second API, with these further variables; its endpoint."""
+        supervisor = self.installation.system.supervisor
+        port = choose_port()
+        role = api_role("127.0.0.1", port)
+        role = replace(role, name="api-2", environment={**role.environment, **(environment or {})})
+        supervisor.start(role)
+        supervisor.await_ready(role.name, timeout_seconds=SECONDS)
+        try:
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            if supervisor.process_id(role.name) is not None:
+                supervisor.kill(role.name)
+            del supervisor._children[role.name]
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:

@@ -99,3 +99,24 @@ def test_schedulers_killed_at_random_release_every_message_once_and_none_early(r
         arrived = [entry for entry in map(json.loads, lines) if entry["title"] in due]
     assert sorted(entry["title"] for entry in arrived) == sorted(due)
     assert [entry for entry in arrived if entry["at"] < due[entry["title"]].timestamp() - 0.01] == []
+
+
+def test_without_any_scheduler_messages_are_released_and_leases_recovered(rig: Rig) -> None:
+    for name in SCHEDULERS:
+        rig.kill(name)
+    rig.do(
+        "INSERT INTO messages (project_seq, id, channel, status, lane, data, topics, users, targets, scheduled_at)"
+        " VALUES (%s, 'nobody-ticks', 'push', 'scheduled', 'transactional', %s, '{}', '{}', %s, now())",
+        rig.installation.factory.project_seq,
+        json.dumps({"title": "Nobody ticks"}),
+        [f"{rig.audience('push', 20)}-1"],
+    )
+    campaign = rig.send("email", 250)
+    rig.until_at_work("worker-1")
+    rig.kill("worker-1")
+
+    verdict = rig.finish(campaign)
+    wait_until(lambda: rig.ask("SELECT status FROM messages WHERE id = 'nobody-ticks'") == [("sent",)], seconds=SECONDS)
+
+    assert verdict.copies + verdict.unknown <= bound(1)
+    assert rig.accepted("Nobody ticks").total() == 1

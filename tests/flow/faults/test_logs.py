@@ -9,7 +9,7 @@ from tests.flow.faults.rig import Callers, Rig
 
 pytestmark = pytest.mark.timeout(240)
 
-ROLES = ("api", "scheduler", "scheduler-2")
+ROLES = ("api", "scheduler", "scheduler-2", "worker-1", "worker-2")
 
 
 def test_an_outage_of_the_database_is_told_in_lines_without_tracebacks(rig: Rig) -> None:
