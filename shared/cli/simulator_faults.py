@@ -43,7 +43,11 @@ def set_faults(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a provider a profile: these fields, and the others as they are by themselves."""
+    """Give a provider a profile: these fields, and the others as they are by themselves.
+
+    `show --json` has all fields, as has the answer to one that does not exist. recipients=*@acme.example makes it the
+    trouble of these people alone, opening=refused lets nobody in.
+    """
     wishes = {provider: dict(map(_read_field, fields))}
     told = _ask(directory, url, "PUT", "/faults", wishes)
     if as_json:

@@ -15,7 +15,7 @@ from shared.errors import ConfigurationError
 from shared.exits import exit_on_error
 from shared.logging import configure_logging
 from shared.settings import load_settings
-from shared.simulator.simulator import Ports, Simulator
+from shared.simulator.simulator import HTTP_PROVIDERS, Ports, Simulator
 
 LARGEST_PORT = 65_535
 
@@ -62,6 +62,9 @@ def _parser(directory: Path) -> argparse.ArgumentParser:
     ):
         help_text = f"{what}; 0 takes a free port (default: %(default)s)"
         parser.add_argument(f"--{name}-port", type=_port, metavar="PORT", default=default, help=help_text)
+    for facts in HTTP_PROVIDERS:
+        help_text = f"{facts.name} alone, so that its connections may fail by themselves (default: with the others)"
+        parser.add_argument(f"--{facts.name}-port", type=_port, metavar="PORT", help=help_text)
     parser.add_argument(
         "--faults", metavar="JSON|@FILE", help="""profiles to start with, as '{"fcm": {"latency_ms": 200}}'"""
     )

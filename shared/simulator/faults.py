@@ -10,14 +10,15 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from fnmatch import translate
 from hashlib import blake2b
 from struct import Struct
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from shared.errors import ConfigurationError
-from shared.simulator.wire.manner import PROMPT, Ending, Manner
+from shared.simulator.wire.manner import PROMPT, Ending, Manner, Opening
 
 
 class Fate(StrEnum):
@@ -67,10 +68,17 @@ Milliseconds = Annotated[float, Field(ge=0, le=600_000)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultProfile:
-    """How a provider misbehaves. Rates are shares of recipients from 0 to 1; together at most 1."""
+    """How a provider misbehaves. Rates are shares of recipients from 0 to 1; together at most 1.
+
+    `recipients` makes it the trouble of one account among several: give the accounts people whose addresses differ, as
+    `*@acme.example` or `+1202*`. Whom the pattern does not match is served well, but for what is the whole server's:
+    `opening`, limits, and SMTP's delay of every reply.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
+    recipients: str | None = None  # whom all this concerns, with * and ? for what may vary; None: everybody
+    opening: Opening = Opening.PROMPT  # of the connections to the provider's own port; those that were open are cut
     latency_ms: Milliseconds = 0.0  # from the request's end to the reply
     jitter_ms: Milliseconds = 0.0  # up to so much more
     dead_rate: Rate = 0.0
@@ -80,7 +88,10 @@ class FaultProfile:
     silent_rate: Rate = 0.0
     slow_rate: Rate = 0.0
     transient_once_rate: Rate = 0.0  # of recipients not met before; drawn before the other rates
-    slow_seconds: Annotated[float, Field(ge=0, le=600)] = 5.0  # how long a slow reply takes
+    dropped_as: Literal["reset", "cut", "garbage", "endless"] = "reset"  # what comes instead of a reply: see Ending
+    silent_as: Literal["silence", "cut"] = "silence"
+    slow_as: Literal["parts", "bytes"] = "parts"  # ten of them over slow_seconds, or a byte a second
+    slow_seconds: Annotated[float, Field(ge=0, le=600)] = 5.0  # how long a slow reply or a slow opening takes
     retry_after_seconds: Annotated[int, Field(ge=0)] | None = 1  # None: throttled without saying for how long
     receipt_delay_ms: Milliseconds = 0.0  # from acceptance to the first receipt
     receipt_copies: Annotated[int, Field(ge=0, le=100)] = 1  # how often each receipt is posted; 0: lost
@@ -107,6 +118,11 @@ P = TypeVar("P", bound=FaultProfile)
 T = TypeVar("T")
 
 
+class Port(Protocol):
+    def open_as(self, opening: Opening, *, slow_seconds: float) -> None:
+        """Meet connections like this from now on."""
+
+
 class FaultPlan(Generic[P]):
     """One provider's magic words and its profile, which may change while it runs."""
 
@@ -117,7 +133,21 @@ class FaultPlan(Generic[P]):
         self._word_of = {word.word: word for word in words}
         self._pattern = _pattern_of(words)
         self._visits: dict[int, int] = {}  # recipient's hash -> faults it has met
+        self._ports: list[Port] = []
         self.use(profile)
+
+    @property
+    def has_own_port(self) -> bool:
+        return bool(self._ports)
+
+    def govern(self, *ports: Port) -> None:
+        """These are the provider's alone: they open connections as its profile has it, now and after every change."""
+        self._ports += ports
+        self._open_ports()
+
+    def _open_ports(self) -> None:
+        for port in self._ports:
+            port.open_as(self.profile.opening, slow_seconds=self.profile.slow_seconds)
 
     def use(self, profile: P) -> None:
         """Start over with this profile: nobody has been met before."""
@@ -126,7 +156,11 @@ class FaultPlan(Generic[P]):
         self._ladder = [(fate, rate) for fate, rate in profile.ladder() if rate]
         self._is_quiet = not self._ladder and not profile.transient_once_rate
         self._bucket = _Bucket(profile.limit_messages, profile.limit_seconds)
+        self._concerned = None if profile.recipients is None else re.compile(translate(profile.recipients))
         self._manners = {fate: _manner_of(profile, fate) for fate in Fate}
+        patient = replace(profile, latency_ms=0.0, jitter_ms=0.0)
+        self._manners_to_others = {fate: _manner_of(patient, fate) for fate in Fate}
+        self._open_ports()
 
     def fate_of(self, recipient: str, *, words_in: str | None = None) -> Fate:
         """Decide about one try. Counts it, so that `once` and a second draw work: ask once per try.
@@ -136,7 +170,10 @@ class FaultPlan(Generic[P]):
         word = self.word_in(recipient if words_in is None else words_in)
         if word is not None:
             return self._once(recipient, word.fate) if word.once else word.fate
-        return Fate.ACCEPTED if self._is_quiet else self._draw(recipient)
+        return Fate.ACCEPTED if self._is_quiet or not self.concerns(recipient) else self._draw(recipient)
+
+    def concerns(self, recipient: str) -> bool:
+        return self._concerned is None or self._concerned.match(recipient) is not None
 
     def word_in(self, text: str) -> MagicWord | None:
         found = self._pattern.search(text) if self._pattern else None
@@ -147,6 +184,8 @@ class FaultPlan(Generic[P]):
         return not self._bucket.take()
 
     def manner_of(self, recipient: str, fate: Fate) -> Manner:
+        if not self.concerns(recipient):
+            return self._manners_to_others[fate]
         manner = self._manners[fate]
         if not self.profile.jitter_ms:
             return manner
@@ -217,9 +256,25 @@ class Faults:
         try:
             profile: FaultProfile = TypeAdapter(type(self.plans[name].profile)).validate_python(wish)
         except ValidationError as error:
-            faults = "; ".join(f"{_place(fault['loc'])}{fault['msg']}" for fault in error.errors())
-            raise ConfigurationError(f"Wrong profile for {name}: {faults}") from error
+            raise ConfigurationError(f"Wrong profile for {name}: {_complaint(error, self.plans[name])}") from error
+        if profile.opening is not Opening.PROMPT and not self.plans[name].has_own_port:
+            raise ConfigurationError(
+                f"{name} shares its port with others, so its opening cannot be changed; --{name}-port gives it its own."
+            )
         return profile
+
+
+def _complaint(error: ValidationError, plan: FaultPlan[Any]) -> str:
+    """What is wrong, and after a field that does not exist those that do."""
+    found = error.errors()
+    unknown = [str(fault["loc"][-1]) for fault in found if fault["type"] == "unexpected_keyword_argument"]
+    said = [
+        f"{_place(fault['loc'])}{fault['msg']}" for fault in found if fault["type"] != "unexpected_keyword_argument"
+    ]
+    if unknown:
+        fields_there = ", ".join(field.name for field in fields(plan.profile))
+        said.append(f"there is no {', '.join(unknown)}; there are {fields_there}")
+    return "; ".join(said)
 
 
 def _departures_of(profile: FaultProfile) -> dict[str, Any]:
@@ -265,12 +320,13 @@ def _pattern_of(words: tuple[MagicWord, ...]) -> re.Pattern[str] | None:
 
 def _manner_of(profile: FaultProfile, fate: Fate) -> Manner:
     endings = {
-        Fate.DROPPED: Ending.RESET,
-        Fate.SILENT: Ending.SILENCE,
+        Fate.DROPPED: Ending(profile.dropped_as),
+        Fate.SILENT: Ending(profile.silent_as),
         Fate.REFUSED_STREAM: Ending.REFUSAL,
     }
     trickle = profile.slow_seconds if fate is Fate.SLOW else 0.0
-    manner = Manner(profile.latency_ms / 1000, endings.get(fate, Ending.ANSWER), trickle)
+    drips = trickle > 0 and profile.slow_as == "bytes"
+    manner = Manner(profile.latency_ms / 1000, endings.get(fate, Ending.ANSWER), trickle, drips)
     return PROMPT if manner == PROMPT else manner
 
 

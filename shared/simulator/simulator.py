@@ -55,7 +55,7 @@ LARGEST_CALL_BYTES = 48 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """0 takes a free one."""
+    """0 takes a free one. Those of None share `https`; one of its own may also be silent, refuse or reset by itself."""
 
     smtp: int = 0
     smtps: int = 0
@@ -63,17 +63,27 @@ class Ports:
     apns: int = 0
     https: int = 0
     http: int = 0
+    sendgrid: int | None = None
+    mailgun: int | None = None
+    resend: int | None = None
+    ses: int | None = None
+    twilio: int | None = None
+    vonage: int | None = None
+    telesign: int | None = None
+    textmagic: int | None = None
+    msg91: int | None = None
 
 
 class Simulator:
     """Made by `running`; the endpoints are known while it runs."""
 
-    def __init__(self, directory: Path, *, host: str, advertised: str) -> None:
+    def __init__(self, directory: Path, *, host: str, advertised: str, ports: Ports) -> None:
         self.directory = directory
         self.ca_file = directory / "ca.pem"
         self.record = Record(directory / "record.jsonl")
         self._accounts = ServiceAccounts(directory / "service-account.key")
         self._host = host
+        self._ports = ports
         self._advertised = advertised
         smtp, fcm = Smtp(self.record), Fcm(self.record, self._accounts)
         keyring = Keyring(directory / "accounts.key")
@@ -93,6 +103,19 @@ class Simulator:
         self._apns_tls = server_context(directory, protocols=("h2",))
         self._apns = Http2Server(self.apns.connection, before_write=flush, terms=self.apns.terms)
         self._https = HttpServer(Reception(shared_port), before_write=flush, largest_body_bytes=LARGEST_CALL_BYTES)
+        self._own_ports = {
+            provider.name: HttpServer(Reception([provider]), before_write=flush, largest_body_bytes=LARGEST_CALL_BYTES)
+            for provider in shared_port
+            if getattr(ports, provider.name) is not None
+        }
+        own: dict[str, tuple[Listener, ...]] = {
+            "smtp": (self._smtp, self._smtps),
+            "fcm": (self._fcm,),
+            "apns": (self._apns,),
+            **{name: (server,) for name, server in self._own_ports.items()},
+        }
+        for name, listeners in own.items():
+            self.faults.plans[name].govern(*listeners)
         self._http = HttpServer(
             Inbox(self.record, self.faults, self._accounts, self.http_providers), before_write=flush
         )
@@ -115,14 +138,14 @@ class Simulator:
         """
         async with AsyncExitStack() as stack:
             stack.enter_context(_sole_use_of(directory))
-            simulator = cls(directory, host=host, advertised=advertised or host)
+            simulator = cls(directory, host=host, advertised=advertised or host, ports=ports or Ports())
             stack.callback(simulator.record.close)
             simulator.faults.replace(faults or {})
             simulator._employ(courier := Courier(simulator.record.count))
             stack.push_async_callback(courier.aclose)
             for listener in simulator._listeners():
                 stack.push_async_callback(listener.close)
-            await simulator._listen(ports or Ports())
+            await simulator._listen()
             write_private(directory / READY_FILE, json.dumps(simulator.describe(), indent=2).encode())
             stack.callback((directory / READY_FILE).unlink, missing_ok=True)
             yield simulator
@@ -148,6 +171,11 @@ class Simulator:
         """Of all providers but SMTP, FCM and APNs."""
         return f"https://{self._address(self._https)}"
 
+    def endpoint_of(self, provider: str) -> str:
+        """Of one of those that are called over HTTP: its own port, if it has one."""
+        own = {**self._own_ports, "fcm": self._fcm, "apns": self._apns}
+        return f"https://{self._address(own.get(provider, self._https))}"
+
     @property
     def http_endpoint(self) -> str:
         return f"http://{self._address(self._http)}"
@@ -162,8 +190,7 @@ class Simulator:
             "smtps": self.smtps_endpoint,
             "fcm": self.fcm_endpoint,
             "http": self.http_endpoint,
-            **dict.fromkeys(self.http_providers, self.https_endpoint),
-            "apns": self.apns_endpoint,
+            **{name: self.endpoint_of(name) for name in self.http_providers},
             "credentials": {name: provider.credentials() for name, provider in self.http_providers.items()},
             "receipts_secrets": {name: provider.receipts_secret for name, provider in self.http_providers.items()},
             "ca_file": str(self.ca_file.resolve()),
@@ -177,13 +204,16 @@ class Simulator:
             provider.courier = courier
 
     def _listeners(self) -> tuple[Listener, ...]:
-        return self._http, self._smtp, self._smtps, self._fcm, self._apns, self._https
+        return self._http, self._smtp, self._smtps, self._fcm, self._apns, self._https, *self._own_ports.values()
 
-    async def _listen(self, ports: Ports) -> None:
+    async def _listen(self) -> None:
+        ports = self._ports
         await self._fcm.start(self._host, ports.fcm, tls=self._tls)
         self._accounts.token_uri = f"{self.fcm_endpoint}/token"
         await self._apns.start(self._host, ports.apns, tls=self._apns_tls)
         await self._https.start(self._host, ports.https, tls=self._tls)
+        for name, server in self._own_ports.items():
+            await server.start(self._host, getattr(ports, name), tls=self._tls)
         await self._smtp.start(self._host, ports.smtp)
         await self._smtps.start(self._host, ports.smtps, implicit_tls=True)
         await self._http.start(self._host, ports.http)

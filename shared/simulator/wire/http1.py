@@ -10,9 +10,10 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from shared.simulator.wire.exchange import Application, Reply, Request, to_request, too_large
 from shared.simulator.wire.listener import Listener
-from shared.simulator.wire.manner import Ending, cut_for_trickle, reset
+from shared.simulator.wire.manner import DRIP_SECONDS, GARBAGE, HELPING_BYTES, Ending, reset
 
 _NO_BODY = frozenset({204, 304})
+_HELPING = b"%x\r\n%s\r\n" % (HELPING_BYTES, b" " * HELPING_BYTES)
 
 
 class Http1Connection(asyncio.Protocol):
@@ -109,14 +110,23 @@ class Http1Connection(asyncio.Protocol):
 
     def _finish(self, reply: Reply, *, keep_alive: bool) -> None:
         match reply.manner.ending:
-            case Ending.RESET | Ending.REFUSAL:
+            case Ending.RESET | Ending.REFUSAL | Ending.CUT:
                 self._before_write()
                 reset(self._transport)
             case Ending.SILENCE:
                 self._is_busy = True  # for good: later requests wait behind the one that gets no answer
+            case Ending.GARBAGE:
+                self._is_busy = True
+                self._before_write()
+                self._transport.write(GARBAGE)
+            case Ending.ENDLESS:
+                self._is_busy = True
+                self._before_write()
+                self._transport.write(_encode_head(reply, length=None))
+                self._go_on_endlessly()
             case Ending.ANSWER if reply.manner.trickle_seconds:
                 self._is_busy = True
-                pieces = cut_for_trickle(_encode(reply, keep_alive=keep_alive))
+                pieces = reply.manner.cut(_encode(reply, keep_alive=keep_alive))
                 self._trickle(deque(pieces), reply.manner.pause_seconds, keep_alive)
             case Ending.ANSWER:
                 self._send(reply, keep_alive=keep_alive)
@@ -126,6 +136,12 @@ class Http1Connection(asyncio.Protocol):
         self._transport.write(_encode(reply, keep_alive=keep_alive))
         if not keep_alive:
             self._transport.close()
+
+    def _go_on_endlessly(self) -> None:
+        if not self._closed:
+            if not self._transport.get_write_buffer_size():  # else the client has not read what there is
+                self._transport.write(_HELPING)
+            self._loop.call_later(DRIP_SECONDS, self._go_on_endlessly)
 
     def _trickle(self, pieces: deque[bytes], pause: float, keep_alive: bool) -> None:  # noqa: FBT001  # see above
         if self._closed:
@@ -142,10 +158,15 @@ class Http1Connection(asyncio.Protocol):
 
 
 def _encode(reply: Reply, *, keep_alive: bool) -> bytes:
+    more = () if keep_alive else (b"connection: close",)
+    return _encode_head(reply, *more, length=len(reply.body)) + reply.body
+
+
+def _encode_head(reply: Reply, *more: bytes, length: int | None) -> bytes:
+    """`length` None: the body comes in chunks."""
     lines = [b"HTTP/1.1 %d %s" % (reply.status, HTTPStatus(reply.status).phrase.encode())]
     if reply.status not in _NO_BODY:
-        lines += [b"content-type: " + reply.content_type, b"content-length: %d" % len(reply.body)]
+        size = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
+        lines += [b"content-type: " + reply.content_type, size]
     lines += [name + b": " + value for name, value in reply.headers]
-    if not keep_alive:
-        lines.append(b"connection: close")
-    return b"\r\n".join([*lines, b"", reply.body])
+    return b"\r\n".join([*lines, *more, b"", b""])

@@ -24,7 +24,7 @@ from hyperframe.frame import GoAwayFrame
 
 from shared.simulator.wire.exchange import Application, Reply, to_request, too_large
 from shared.simulator.wire.listener import Listener
-from shared.simulator.wire.manner import PROMPT, Ending, cut_for_trickle
+from shared.simulator.wire.manner import DRIP_SECONDS, GARBAGE, HELPING_BYTES, PROMPT, Ending, reset
 
 MAX_CONCURRENT_STREAMS = 100
 CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
@@ -206,19 +206,8 @@ class Http2Connection(asyncio.Protocol):
         if stream_id not in self._streams:
             return  # the client gave it up, or went away
         match reply.manner.ending:
-            case Ending.ANSWER if reply.manner.trickle_seconds and not reply.body:  # nothing to trickle
-                late = replace(reply, manner=PROMPT)
-                self._loop.call_later(reply.manner.trickle_seconds, self._finish, stream_id, late)
-            case Ending.ANSWER if not reply.body:
-                del self._streams[stream_id]
-                self._change_limit(reply)
-                self._h2.send_headers(stream_id, [(b":status", b"%d" % reply.status), *reply.headers], end_stream=True)
             case Ending.ANSWER:
-                self._send_headers(stream_id, reply)
-                if reply.manner.trickle_seconds:
-                    self._trickle(stream_id, cut_for_trickle(reply.body), reply.manner.pause_seconds)
-                else:
-                    self._send_body(stream_id, reply.body)
+                self._send(stream_id, reply)
             case Ending.RESET:
                 del self._streams[stream_id]
                 self._h2.reset_stream(stream_id, ErrorCodes.INTERNAL_ERROR)
@@ -227,7 +216,34 @@ class Http2Connection(asyncio.Protocol):
                 self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             case Ending.SILENCE:
                 return  # the stream stays open until the client resets it
+            case Ending.CUT:
+                self._before_write()
+                reset(self._transport)
+                return
+            case Ending.GARBAGE:
+                self._flush()
+                self._transport.write(GARBAGE)
+                return
+            case Ending.ENDLESS:
+                headers = [(b":status", b"%d" % reply.status), (b"content-type", reply.content_type), *reply.headers]
+                self._h2.send_headers(stream_id, headers)
+                self._go_on_endlessly(stream_id)
         self._flush_soon()
+
+    def _send(self, stream_id: int, reply: Reply) -> None:
+        if reply.body:
+            self._send_headers(stream_id, reply)
+            if reply.manner.trickle_seconds:
+                self._trickle(stream_id, reply.manner.cut(reply.body), reply.manner.pause_seconds)
+            else:
+                self._send_body(stream_id, reply.body)
+        elif reply.manner.trickle_seconds:  # nothing to trickle
+            late = replace(reply, manner=PROMPT)
+            self._loop.call_later(reply.manner.trickle_seconds, self._finish, stream_id, late)
+        else:
+            del self._streams[stream_id]
+            self._change_limit(reply)
+            self._h2.send_headers(stream_id, [(b":status", b"%d" % reply.status), *reply.headers], end_stream=True)
 
     def _change_limit(self, reply: Reply) -> None:
         if reply.streams is not None and reply.streams != self._most_streams:
@@ -264,6 +280,15 @@ class Http2Connection(asyncio.Protocol):
         for stream_id, stream in tuple(self._streams.items()):
             if stream.unsent:
                 self._send_body(stream_id, stream.unsent, is_last=stream.is_last)
+
+    def _go_on_endlessly(self, stream_id: int) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if not stream.unsent:  # else the client has not read what there is
+            self._send_body(stream_id, b" " * HELPING_BYTES, is_last=False)
+            self._flush_soon()
+        self._loop.call_later(DRIP_SECONDS, self._go_on_endlessly, stream_id)
 
     def _trickle(self, stream_id: int, pieces: list[bytes], pause: float) -> None:
         stream = self._streams.get(stream_id)

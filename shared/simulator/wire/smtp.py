@@ -12,13 +12,16 @@ from typing import cast
 
 from shared.simulator.wire.listener import CLOSING_SECONDS, Listener
 from shared.simulator.wire.mailroom import Mailroom
-from shared.simulator.wire.manner import PROMPT, Ending, Manner, cut_for_trickle, reset
+from shared.simulator.wire.manner import DRIP_SECONDS, GARBAGE, HELPING_BYTES, PROMPT, Ending, Manner, reset
 from shared.simulator.wire.smtp_session import SmtpSession, Then
 
 LONGEST_COMMAND = 12_288
 """RFC 4954 lets AUTH lines be this long."""
 
 _END_OF_CONTENT = b"\r\n.\r\n"
+
+_LINE = b"250-And there is more to say\r\n"
+_HELPING = _LINE * (HELPING_BYTES // len(_LINE))
 
 
 class SmtpServer(Listener):
@@ -142,16 +145,27 @@ class SmtpConnection(asyncio.Protocol):
             return
         delay = manner.delay_seconds + self._server.mailroom.terms.reply_delay_ms / 1000
         due = max(self._last_due, self._loop.time() + delay)
-        if manner.ending is Ending.RESET:
-            self._is_deaf = True
-            self._queue(due, b"", self._reset)
-        elif manner.ending is Ending.SILENCE:
-            self._is_deaf = True
-        else:
-            *early, last = cut_for_trickle(reply) if manner.trickle_seconds else [reply]
-            for place, piece in enumerate(early):
-                self._queue(due + place * manner.pause_seconds, piece)
-            self._queue(due + len(early) * manner.pause_seconds, last, self._prepare(then))
+        match manner.ending:
+            case Ending.RESET | Ending.CUT:
+                self._is_deaf = True
+                self._queue(due, b"", self._reset)
+            case Ending.SILENCE:
+                self._is_deaf = True
+            case Ending.GARBAGE:
+                self._is_deaf = True
+                self._queue(due, GARBAGE)
+            case Ending.ENDLESS:
+                self._is_deaf = True
+                self._queue(due, _HELPING, self._go_on_endlessly)
+            case _:
+                *early, last = manner.cut(reply) if manner.trickle_seconds else [reply]
+                for place, piece in enumerate(early):
+                    self._queue(due + place * manner.pause_seconds, piece)
+                self._queue(due + len(early) * manner.pause_seconds, last, self._prepare(then))
+
+    def _go_on_endlessly(self) -> None:
+        is_read = not self._transport.get_write_buffer_size()
+        self._queue(self._loop.time() + DRIP_SECONDS, _HELPING if is_read else b"", self._go_on_endlessly)
 
     def _prepare(self, then: Then) -> Callable[[], None] | None:
         """Change how the client is read from now on; what is left to do once the reply is written."""
