@@ -19,7 +19,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test sdk check fuzz format bench clean lock providers
+.PHONY: help setup demo up test sdk check fuzz format bench clean lock providers neighbours
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ format: $(STAMP) ## let ruff fix and format
 
 bench: $(STAMP) .sdk/clients/.installed ## measure throughput, beside two peers and six client libraries in the same run
 	@$(BIN)/python -m tests.benchmarks
+
+neighbours: $(STAMP) ## who feels whose trouble: each provider silent, slow, gone ..., each hostile message; ten minutes
+	@$(BIN)/python -m tests.benchmarks --only neighbours
 
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 

@@ -15,12 +15,16 @@ from shared.errors import TidingsError
 from tests.benchmarks import accepting, end_to_end, listing, questions, refusals, worker_memory
 from tests.benchmarks.figures import NotMeasured, Section, WrongResult
 from tests.benchmarks.installation import Installation, install
+from tests.benchmarks.neighbours import table as neighbours
 from tests.benchmarks.options import FULL, QUICK, Options
 from tests.benchmarks.providers import measure as providers
 from tests.benchmarks.report import Machine, print_machine, print_section, write_json
 from tests.benchmarks.servers import Servers, running_servers
 
 CHECKOUT = Path(__file__).parents[2]
+
+ALL_TOGETHER = ("delivering", "providers", "refusals", "accepting", "listing", "memory", "questions")
+"""What is measured where nothing is named; the neighbours' table is not about speed, and has a target of its own."""
 
 Benchmarks = dict[str, Callable[[], Section]]
 
@@ -41,6 +45,7 @@ def benchmarks(servers: Servers, options: Options) -> Benchmarks:
         "listing": lambda: listing.measure(servers, options),
         "memory": lambda: worker_memory.measure(servers, options, large_installation()),
         "questions": lambda: questions.measure(options, large_installation()),
+        "neighbours": lambda: neighbours.measure(options.sizes.neighbours),
     }
 
 
@@ -55,7 +60,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         machine = Machine.here(cores=options.cores, postgres=servers.version)
         print_machine(console, machine)
         for name, measure in benchmarks(servers, options).items():
-            if arguments.only and name not in arguments.only:
+            if name not in (arguments.only or ALL_TOGETHER):
                 continue
             console.print(f"[dim]measuring {name} ...[/dim]")
             try:
@@ -73,7 +78,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure Tidings beside two peers.")
-    names = ("delivering", "providers", "refusals", "accepting", "listing", "memory", "questions")
+    names = (*ALL_TOGETHER, "neighbours")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything runs, measures nothing")
     parser.add_argument("--only", action="append", choices=names, help="this benchmark only; may be repeated")
     parser.add_argument("--runs", type=int, help="runs per figure")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.benchmarks.neighbours import table as neighbours
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
@@ -18,6 +20,7 @@ class Sizes:
     large_audience: int
     claims: int
     listed: int  # messages of which 25 are shown
+    neighbours: neighbours.Programme
 
 
 FULL = Sizes(
@@ -33,6 +36,7 @@ FULL = Sizes(
     large_audience=1_000_000,
     claims=1_000,
     listed=1_000_000,
+    neighbours=neighbours.FULL,
 )
 
 QUICK = Sizes(
@@ -48,6 +52,7 @@ QUICK = Sizes(
     large_audience=20_000,
     claims=100,
     listed=20_000,
+    neighbours=neighbours.QUICK,
 )
 
 
