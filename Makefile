@@ -91,7 +91,7 @@ format: $(STAMP) ## let ruff fix and format
 bench: $(STAMP) .sdk/clients/.installed ## measure throughput, beside two peers and six client libraries in the same run
 	@$(BIN)/python -m tests.benchmarks
 
-neighbours: $(STAMP) ## who feels whose trouble: each provider silent, slow, gone ..., each hostile message; ten minutes
+neighbours: $(STAMP) ## who feels whose trouble: each provider silent, slow, gone ..., each hostile message; a quarter of an hour
 	@$(BIN)/python -m tests.benchmarks --only neighbours
 
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"

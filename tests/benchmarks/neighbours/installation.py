@@ -74,7 +74,7 @@ class Account:
 
     kind: str
     owner: Owner
-    tenant: "Tenant"
+    tenant: "Tenant" = field(repr=False)
     _turn: int = 0
 
     @property

@@ -37,7 +37,7 @@ class Stream:
 
     @property
     def label(self) -> str:
-        return f"{self.account.kind} of {self.account.owner}{', bulk' if self.is_bulk else ''}"
+        return f"{self.account.kind}/{self.account.owner}"
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ BULK_PER_SECOND = 3.0
 TROUBLED_PER_SECOND = 3.0
 HOSTILE_PER_SECOND = 1.0
 
-LEAD_SECONDS = 1.0
+LEAD_SECONDS = 2.0
 """From the trouble's beginning to the first message that is measured: it has set in by then."""
 
 QUIET_SAMPLES = 40
