@@ -1,0 +1,1 @@
+"""One account's trouble beside other people's messages."""
