@@ -123,6 +123,7 @@ class OpenAccount:
     used_at: float = field(default_factory=time.monotonic)
     is_retired: bool = False
     is_being_probed: bool = False  # a batch is at it
+    suspects: asyncio.Lock = field(default_factory=asyncio.Lock)  # whoever may kill the process is in flight alone
 
     def fault_reason(self, run: int) -> str:
         """What it answered last, if that was a fault of the account, or of account and run together; "": it was none.

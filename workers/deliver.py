@@ -137,9 +137,7 @@ class Deliverer:
                 if pause_seconds:
                     await asyncio.sleep(pause_seconds)
                 elif not account.must_probe(batch.claimed.run):
-                    await self._send_next(batch, account, groups, self._group_size(account, batch))
-                    if self._goes_one_by_one(batch):
-                        await asyncio.gather(*groups)
+                    await self._send_some(batch, account, groups)
                 elif not await self._probe(batch, account, groups):
                     break
             if groups:
@@ -157,12 +155,15 @@ class Deliverer:
             pause_seconds = max(account.retries.wait_seconds, RETRY_PAUSE_SECONDS)
         return pause_seconds
 
-    def _group_size(self, account: OpenAccount, batch: OpenBatch) -> int:
-        """Recipients to hand over in one call of the adapter."""
-        return 1 if self._goes_one_by_one(batch) else max(1, account.pace.limit // 4)
-
-    def _goes_one_by_one(self, batch: OpenBatch) -> bool:
-        return goes_one_by_one(self._policy, crashes=batch.claimed.crashes, resends=batch.claimed.resends)
+    async def _send_some(self, batch: OpenBatch, account: OpenAccount, groups: set[asyncio.Task[None]]) -> None:
+        """As many as one call of the adapter should take; of those that may have killed a worker, one alone."""
+        crashes, resends = batch.claimed.crashes, batch.claimed.resends
+        if not goes_one_by_one(self._policy, crashes=crashes, resends=resends):
+            await self._send_next(batch, account, groups, max(1, account.pace.limit // 4))
+            return
+        async with account.suspects:
+            await self._send_next(batch, account, groups, 1)
+            await asyncio.gather(*groups)
 
     async def _end_claim(self, account: OpenAccount, batch: OpenBatch) -> None:
         """Nothing of it is in flight: close it, or give the rest back."""
