@@ -30,6 +30,9 @@ LONGEST_AGE_SECONDS: Final = 55 * 60
 HEAD_START_SECONDS: Final = 60
 """A period's token is used from then on, so that no clock but one faster than that sees it issued in the future."""
 
+LONGEST_KEY: Final = 1_000
+"""Characters of PEM: Apple's have 260. A key of another kind may take seconds to read."""
+
 SIGNATURE: Final = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
 
 
@@ -74,8 +77,11 @@ def _sign(account: Account, issued_at: int) -> str:
 
 
 def _private_key(account: Account) -> ec.EllipticCurvePrivateKey:
+    pem = str(account.credentials["authKey"])
     try:
-        key = load_pem_private_key(str(account.credentials["authKey"]).encode(), password=None)
+        if len(pem) > LONGEST_KEY:
+            raise CredentialsRefused("authKey is longer than a key of APNs: paste the .p8 file and nothing else")
+        key = load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise CredentialsRefused("authKey is no private key in PEM: paste the whole .p8 file") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):

@@ -4,10 +4,14 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from shared.providers.contract import Account, CredentialsRefused, TokenStore, TokenUnavailable
 from shared.providers.transport import Failure, Pool, Reply, Request, Transport
@@ -17,6 +21,9 @@ GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 ASSERTION_LIFETIME_SECONDS: Final = 3600  # the most Google takes
 MARGIN_SECONDS: Final = 300.0  # a token is renewed this long before it ends
+
+LONGEST_KEY: Final = 4_096
+"""Characters of PEM: an RSA key of 4,096 bits has 3,300, Google's have 1,700."""
 
 PAUSE_SECONDS: Final = 10.0
 """Before another token is asked for where none could be had: else all who send would wait for that, one by one."""
@@ -131,10 +138,20 @@ class GoogleToken:
             "iat": issued_at,
             "exp": issued_at + ASSERTION_LIFETIME_SECONDS,
         }
-        try:
-            return jwt.encode(claims, service_account["private_key"], algorithm="RS256")
-        except (jwt.InvalidKeyError, ValueError, TypeError) as error:
-            raise CredentialsRefused("the service account's private_key is no RSA key in PEM") from error
+        return jwt.encode(claims, _signing_key(service_account["private_key"]), algorithm="RS256")
+
+
+def _signing_key(pem: str) -> rsa.RSAPrivateKey:
+    """Raises CredentialsRefused. Whether its numbers are primes is Google's to judge: testing that takes seconds for a
+    long key, and a customer may paste any.
+    """
+    key = None
+    if len(pem) <= LONGEST_KEY:
+        with suppress(ValueError, TypeError, UnsupportedAlgorithm):
+            key = load_pem_private_key(pem.encode(), password=None, unsafe_skip_rsa_key_validation=True)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise CredentialsRefused("the service account's private_key is no RSA key in PEM as Google gives out")
+    return key
 
 
 def read_service_account(account: Account) -> Mapping[str, Any]:

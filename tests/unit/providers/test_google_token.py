@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from shared.providers.contract import Account, CredentialsRefused, TokenUnavailable
-from shared.providers.push.google_token import GoogleToken, read_service_account
+from shared.providers.push.google_token import LONGEST_KEY, GoogleToken, read_service_account
 from shared.providers.tokens import InMemoryTokenStore
 from shared.providers.transport import Failure, Pool, Reply, Request
 
@@ -184,6 +184,11 @@ async def test_an_unusable_service_account(rsa_pem: str, changes: dict[str, Any]
 def test_a_service_account_that_is_no_json_object(text: str) -> None:
     with pytest.raises(CredentialsRefused):
         read_service_account(Account(1, 1, {"serviceAccountJSON": text}))
+
+
+async def test_a_key_that_would_take_seconds_to_sign_with_is_not_looked_at(rsa_pem: str) -> None:
+    with pytest.raises(CredentialsRefused):
+        await Story(" " * LONGEST_KEY + rsa_pem).token.current()
 
 
 async def test_a_key_of_another_kind() -> None:
