@@ -3,9 +3,10 @@
 import time
 
 import structlog
+from psycopg.errors import LockNotAvailable
 
 from shared import metrics
-from shared.db.queries.recover import recover_expired_batches
+from shared.db.queries.recover import Recovered, recover_expired_batches
 from shared.db.queries.sessions import end_silent_copies
 from shared.db.session import STATEMENT_TIMEOUT_MS, hot_statements, hot_transaction
 from shared.domain.outcome import UnknownRule
@@ -35,21 +36,13 @@ async def recover(context: UpkeepContext) -> None:
             # what they hold locked, recovery and planning pass over
             log.warning("sessions ended that stood still", sessions=ended)
     while True:
-        began = time.monotonic()
-        async with hot_transaction(context.engine) as connection:
-            recovered = await recover_expired_batches(
-                connection,
-                lease_seconds=context.settings.lease_seconds,
-                rule_of=_rule_of,
-                max_resends=context.settings.max_resends,
-                limit=RECOVERED_AT_ONCE,
-            )
-            if time.monotonic() - began > context.settings.lease_seconds / 2:
-                # it stood still meanwhile: what ran out in that time are the leases of the living
-                await connection.rollback()
-                context.reachable_since = time.monotonic()
-                log.warning("recovery put off, the database was silent")
-                return
+        try:
+            recovered = await _recover_page(context)
+        except LockNotAvailable:
+            log.warning("a message's rows are locked, its leases are not recovered for now")
+            recovered = await _recover_page(context, passes_over_locked=True)
+        if recovered is None:
+            return
         if recovered.batches:
             metrics.LEASES_EXPIRED.inc(recovered.batches)
             for kind, count in recovered.kinds.items():
@@ -66,6 +59,27 @@ async def recover(context: UpkeepContext) -> None:
                 context.ringer.ring(queue, RINGS_PER_QUEUE)
         if recovered.batches < RECOVERED_AT_ONCE:
             return
+
+
+async def _recover_page(context: UpkeepContext, *, passes_over_locked: bool = False) -> Recovered | None:
+    """None: put off, for the database was silent meanwhile."""
+    began = time.monotonic()
+    async with hot_transaction(context.engine) as connection:
+        recovered = await recover_expired_batches(
+            connection,
+            lease_seconds=context.settings.lease_seconds,
+            rule_of=_rule_of,
+            max_resends=context.settings.max_resends,
+            limit=RECOVERED_AT_ONCE,
+            passes_over_locked=passes_over_locked,
+        )
+        if time.monotonic() - began > context.settings.lease_seconds / 2:
+            # it stood still meanwhile: what ran out in that time are the leases of the living
+            await connection.rollback()
+            context.reachable_since = time.monotonic()
+            log.warning("recovery put off, the database was silent")
+            return None
+    return recovered
 
 
 def _rule_of(kind: str) -> UnknownRule:

@@ -27,7 +27,7 @@ _EXPIRED = """
 WITH expired AS (
     SELECT seq FROM batches
     WHERE state = 'claimed' AND lease_until < now()
-        AND pg_postmaster_start_time() + %(lease)s * interval '1 second' < now()
+        AND pg_postmaster_start_time() + %(lease)s * interval '1 second' < now(){among}
     ORDER BY lease_until
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
@@ -40,6 +40,18 @@ WHERE batches.seq = expired.seq
 RETURNING batches.seq, run, project_seq, message_seq, queue, provider_seq, targets, attempt, resends,
     attempted_to, recorded_total, crashes, false_starts, token, waiting_since, due_at, now() AS now
 """
+_ALL_EXPIRED = _EXPIRED.format(among="")
+
+# Of messages whose rows nobody holds: all that settling will wait for is locked here, and what is not is passed over.
+_FREE_EXPIRED = _EXPIRED.format(
+    among="""
+        AND run IN (
+            SELECT message_progress.run FROM message_progress
+            JOIN messages ON messages.seq = message_progress.message_seq
+            WHERE message_progress.run IN (SELECT run FROM batches WHERE state = 'claimed' AND lease_until < now())
+            FOR NO KEY UPDATE SKIP LOCKED
+        )"""
+)
 
 _ACCOUNTED = """
 SELECT target_seq FROM deliveries WHERE run = %(run)s AND target_seq = ANY(%(marked)s)
@@ -89,14 +101,18 @@ async def recover_expired_batches(
     rule_of: Callable[[str], UnknownRule],
     max_resends: int,
     limit: int = 50,
+    passes_over_locked: bool = False,
 ) -> Recovered:
     """Apply the unknown rule to expired claims and make the rest due again; the caller commits, then rings.
 
     `rule_of`: provider kind to rule; `max_resends`: of one recipient, those after unknown outcomes counted as well.
-    Safe to repeat and to run on several schedulers: rows are locked and skipped.
+    Safe to repeat and to run on several schedulers: rows are locked and skipped. Raises LockNotAvailable where somebody
+    holds a message's rows for long, unless it `passes_over_locked` messages.
     """
     async with connection.cursor(row_factory=class_row(ExpiredBatch)) as cursor:
-        await cursor.execute(_EXPIRED, {"lease": lease_seconds, "limit": limit})
+        await cursor.execute(
+            _FREE_EXPIRED if passes_over_locked else _ALL_EXPIRED, {"lease": lease_seconds, "limit": limit}
+        )
         expired = await cursor.fetchall()
     recovered = Recovered(batches=len(expired))
     recording = Recording()

@@ -188,6 +188,35 @@ async def test_a_recovery_that_the_database_was_silent_to_takes_nothing(
     assert settled() == (False, True)
 
 
+async def test_a_message_whose_rows_are_locked_keeps_no_other_s_leases_from_being_recovered(
+    new_worker: MakeWorker, factory: Factory
+) -> None:
+    worker = new_worker()
+    worker.settings = worker.settings.model_copy(update={"lease_seconds": 5.0})  # longer than a lock is waited for
+    worker.reachable_since -= 60
+    with factory.connect() as stranger, stranger.transaction():
+        for name in ("locked", "free"):
+            run = factory.message(name, channel="push")
+            with factory.connect() as connection:
+                connection.execute(
+                    "INSERT INTO batches (run, project_seq, message_seq, queue, provider_seq, targets, attempted_to,"
+                    " recorded_total, state, lease_until)"
+                    " SELECT run, project_seq, seq, 'push.fcm.bulk', 1, '{1}', 1, 1, 'claimed',"
+                    " now() - interval '1 second' FROM messages WHERE run = %s",
+                    [run],
+                )
+            if name == "locked":
+                stranger.execute("SELECT FROM message_progress WHERE run = %s FOR UPDATE", [run])
+
+        await recover(worker)
+
+        with factory.connect() as connection:
+            rows = connection.execute(
+                "SELECT id FROM batches JOIN messages USING (run) WHERE state = 'claimed'"
+            ).fetchall()
+    assert rows == [("locked",)]
+
+
 async def test_a_tick_is_known_by_its_age_also_where_the_database_s_clock_was_put_back(
     new_worker: MakeWorker, factory: Factory
 ) -> None:
