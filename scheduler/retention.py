@@ -5,7 +5,6 @@ Each page is a transaction of its own, so a tick that is killed goes on where it
 """
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 import structlog
 
@@ -28,7 +27,11 @@ log = structlog.get_logger()
 async def keep_partitions_ahead(context: TickContext) -> None:
     """This month's and the next months' ledger partitions; rows in the DEFAULT one mean that this did not run."""
     async with hot_transaction(context.engine) as connection:
-        blocked = await create_partitions(connection, datetime.now(UTC))
+        cursor = await connection.execute(
+            "SELECT now()"
+        )  # as the runs that go into them: this host's clock may be wrong
+        ((now,),) = await cursor.fetchall()
+        blocked = await create_partitions(connection, now)
         strays = await count_default_rows(connection)
     if strays:
         log.error("ledger rows outside every partition", rows=strays, partitions_not_made=blocked)
