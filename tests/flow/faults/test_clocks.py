@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.flow.faults.rig import SECONDS, Rig, bound
 from tests.processes import wait_until
@@ -52,3 +53,27 @@ def test_roles_with_wrong_clocks_send_in_time_and_take_nobody_s_work(wrong_rig: 
     with rig.installation.record.open() as lines:
         (arrived,) = [entry for entry in map(json.loads, lines) if entry["title"] == "In time"]
     assert arrived["at"] >= due.timestamp() - 0.01
+
+
+@pytest.mark.parametrize("clock", [AHEAD, BEHIND], ids=["ahead", "behind"])
+def test_an_api_with_a_wrong_clock_knows_what_lies_in_the_future(rig: Rig, clock: Mapping[str, str]) -> None:
+    factory = rig.installation.factory
+    headers = {"X-Appwrite-Project": factory.project_id, "X-Appwrite-Key": factory.key}
+    with rig.further_api(clock) as endpoint:
+        statuses = [
+            requests.post(
+                f"{endpoint}/messaging/messages/push",
+                json={
+                    "messageId": "unique()",
+                    "title": "Later",
+                    "body": "Hello.",
+                    "targets": [f"{rig.audience('push', 20)}-1"],
+                    "scheduledAt": (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat(),
+                },
+                headers=headers,
+                timeout=10,
+            ).status_code
+            for minutes in (30, -30)
+        ]
+
+    assert statuses == [201, 400]

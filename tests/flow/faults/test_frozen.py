@@ -95,3 +95,19 @@ def test_rows_that_a_stranger_s_transaction_locks_hold_up_nobody_else(rig: Rig) 
         verdict = rig.finish(locked)
 
     assert (verdict.sent, verdict.copies) == (locked.recipients, 0)
+
+
+def test_a_message_whose_sums_a_stranger_s_transaction_locks_holds_up_nobody_else(rig: Rig) -> None:
+    rig.slow_down(milliseconds=20)
+    locked = rig.send("email", 250)
+    rig.until_planned(locked)
+    with psycopg.connect(rig.installation.system.settings.require_database_url()) as stranger:
+        stranger.execute("SELECT FROM message_progress WHERE run = %s FOR UPDATE", [locked.run])
+
+        rig.finish(rig.send("email", 60), rig.send("sms", 60), rig.send("push", 60))
+
+        assert not rig.is_finished(locked)
+        stranger.rollback()
+        verdict = rig.finish(locked)
+
+    assert (verdict.sent, verdict.copies) == (locked.recipients, 0)

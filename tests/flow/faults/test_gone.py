@@ -101,6 +101,18 @@ def test_schedulers_killed_at_random_release_every_message_once_and_none_early(r
     assert [entry for entry in arrived if entry["at"] < due[entry["title"]].timestamp() - 0.01] == []
 
 
+def test_apis_replaced_in_turn_answer_everybody(rig: Rig) -> None:
+    with rig.further_api() as other:
+        with Callers(rig, [rig.installation.endpoint, other]).calling(callers=10, pause_seconds=0.0) as callers:
+            for name in ("api", "api-2"):
+                rig.terminate(name)
+                rig.mend(name)
+
+        assert callers.finish().keys() == {"sent"}
+        assert callers.statuses.keys() == {201}
+        assert callers.broken == []
+
+
 def test_without_any_scheduler_messages_are_released_and_leases_recovered(rig: Rig) -> None:
     for name in SCHEDULERS:
         rig.kill(name)
