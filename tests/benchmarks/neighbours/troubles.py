@@ -36,8 +36,11 @@ def _calling_all_bad(kind: str) -> Mapping[str, Any]:
     return {"fcm": {"foreign_rate": 1}, "apns": {"invalid_rate": 1}}.get(kind, {"dead_rate": 1})
 
 
+CONTROL = Trouble("none, busy", _always())
+"""What the same load costs the others where nothing is wrong; nothing is asked of it."""
+
 TROUBLES = (
-    Trouble("none, busy", _always()),  # what the same load costs the others where nothing is wrong
+    CONTROL,
     Trouble("silent", _always(silent_rate=1)),
     Trouble("slow", _always(latency_ms=8_000)),
     Trouble("dripping", _always(slow_rate=1, slow_as="bytes", slow_seconds=60)),
@@ -77,6 +80,12 @@ def _mail(name: str, content: Mapping[str, Any], kind: str = "smtp") -> HostileI
     return HostileInput(name, kind, content)
 
 
+def _everybody(kind: str) -> Mapping[str, Any]:
+    """A hundred recipients, and each of their mails with copies to eighty more."""
+    ids = [f"{kind}_{Owner.TROUBLED}-{number}" for number in range(1, 181)]
+    return {"content": "x", "targets": ids[:100], "cc": ids[100:140], "bcc": ids[140:180]}
+
+
 HOSTILE_INPUTS = (
     _mail("html: tags never closed", _html("<a ")),
     _mail("html: quotes never closed", _html('<a b="')),
@@ -102,6 +111,8 @@ HOSTILE_INPUTS = (
     _mail("text: one endless line", {"content": "x" * HTML_CHARACTERS}),
     _mail("text: dots", {"content": "\n." * (HTML_CHARACTERS // 2)}),
     _mail("subject: encoded words", {"subject": "=?utf-8?q?" * 90, "content": "x"}),
+    _mail("recipients: each with eighty copies", _everybody("smtp")),
+    _mail("recipients: the same, many a call", _everybody("sendgrid"), "sendgrid"),
     HostileInput("sms: accents and escapes", "twilio", {"content": "€[" * 20_000}),
     HostileInput("sms: emoji", "vonage", {"content": "👩‍👩‍👧‍👦" * 2_000}),
     HostileInput("push: deep data", "fcm", {"body": "x", "data": {"a": "[" * 3_000}}),
