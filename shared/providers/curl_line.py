@@ -17,6 +17,9 @@ from shared.providers.transport import Failure, Pool, Reply, Request
 EXPECT_NOTHING: Final = ("expect:", "user-agent: tidings")
 """No `100-continue` round trip before a body; and who we are."""
 
+TURN_BYTES: Final = 4 * 1024 * 1024
+"""Of bodies that are written in one turn of the event loop: with attachments one has ten times as many."""
+
 REWIND_REFUSED: Final = "necessary data rewind"
 
 REST_SECONDS: Final = 1.0
@@ -212,6 +215,7 @@ class CurlLine:
             self._take_care()
         limit = self._pool.connections * self._streams
         most = self._pool.connections * (self._streams if self._has_met_http1 else self._pool.streams)
+        left = TURN_BYTES
         while self._abreast < limit and len(self._busy) < most and (work := self._next()) is not None:
             slot = self._idle.pop() if self._idle else Slot(self._options)
             slot.flow, slot.index, request = work
@@ -223,6 +227,10 @@ class CurlLine:
             slot.prepare(self._origin, request)
             self._busy[slot.curl] = slot
             self._multi.add_handle(slot.curl)
+            left -= len(request.body)
+            if left < 0:
+                self._loop.call_soon(self._fill)
+                return
 
     def _take_care(self) -> None:
         """What goes next may go on a fresh connection: in a careful pool one request asks first."""

@@ -6,10 +6,10 @@ and where one address sinks a call for all in it, find it and call again for the
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 from shared.domain.outcome import AccountFault, Outcome, Refused, Retry, Unknown, UnknownRule
 from shared.domain.status import Channel
@@ -22,6 +22,9 @@ Rendered = TypeVar("Rendered")
 
 Call = tuple[int, ...]
 """The recipients of one HTTP request, as indexes of what `send` was given."""
+
+TOO_LATE: Final = Request("/", (), b"")
+"""Stands for a call that the transport will not let leave any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +129,19 @@ class HttpAdapter(ABC, Generic[Rendered]):
     def _exchange(
         self, rendered: Rendered, requests: Sequence[SendRequest], calls: Sequence[Call], leave_by: float
     ) -> AsyncGenerator[list[tuple[int, Reply | Failure]], None]:
-        """A call is written when there is room for it."""
-        posts = ((n, self.call(rendered, [requests[index] for index in call])) for n, call in enumerate(calls))
+        posts = self._posts(rendered, requests, calls, leave_by)
         return self._transport.exchange(self.origin, posts, pool=self._own_pool, leave_by=leave_by)
+
+    def _posts(
+        self, rendered: Rendered, requests: Sequence[SendRequest], calls: Sequence[Call], leave_by: float
+    ) -> Iterator[tuple[int, Request]]:
+        """A call is written when there is room for it, and not at all when it is too late: it does not leave then."""
+        time = asyncio.get_running_loop().time
+        for number, call in enumerate(calls):
+            if time() > leave_by:
+                yield number, TOO_LATE
+            else:
+                yield number, self.call(rendered, [requests[index] for index in call])
 
     def _settle(
         self, requests: Sequence[SendRequest], call: Call, answer: Reply | Failure, repeated: set[Call]

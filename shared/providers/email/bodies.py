@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Final
 from urllib.parse import quote
@@ -16,26 +16,38 @@ LINE_LIMIT_BYTES: Final = 998  # RFC 5321 §4.5.3.1.6, without CRLF
 NAME_PIECE: Final = 60  # characters of a file's name on one line
 
 
+PIECE_BYTES: Final = 57 * 4096  # of a file, a whole number of lines of base64: encoded in less than a millisecond
+
+
 def render_body(text: str, *, is_html: bool) -> bytes:
     """Content headers, an empty line and the body, all lines ending in CRLF; leading dots are not doubled yet."""
     if not is_html:
         return _part("plain", text)
-    parts = _part("plain", text_of_html(text)), _part("html", text)
-    boundary = "=_" + sha256(b"".join(parts)).hexdigest()[:32]  # no encoding yields "=_", no text its own hash
-    head = f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode()
-    delimiter = f"--{boundary}\r\n".encode()
-    return head + b"".join(delimiter + part for part in parts) + f"--{boundary}--\r\n".encode()
+    return b"".join(_together("alternative", [_part("plain", text_of_html(text)), _part("html", text)]))
 
 
-def with_attachments(body: bytes, files: Sequence[ContentFile]) -> bytes:
-    """A body as render_body() made it, and files below it."""
+def with_attachments(body: bytes, files: Sequence[ContentFile]) -> list[bytes]:
+    """A body as render_body() made it, and files below it, in pieces; no line of theirs begins with a dot."""
     if not files:
-        return body
-    parts = [body, *map(_attachment, files)]
-    boundary = "=_" + sha256(b"".join(parts)).hexdigest()[:32]
-    head = f'Content-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n'.encode()
+        return [body]
+    return _together("mixed", [body, *map(_attachment, files)])
+
+
+def _together(subtype: str, parts: Sequence[bytes]) -> list[bytes]:
+    seen = sha256()
+    for part in parts:
+        seen.update(part)
+    boundary = "=_" + seen.hexdigest()[:32]  # no encoding yields "=_", no text its own hash
     delimiter = f"--{boundary}\r\n".encode()
-    return head + b"".join(delimiter + part for part in parts) + f"--{boundary}--\r\n".encode()
+    pieces = [f'Content-Type: multipart/{subtype}; boundary="{boundary}"\r\n\r\n'.encode()]
+    for part in parts:
+        pieces += (delimiter, part)
+    return [*pieces, f"--{boundary}--\r\n".encode()]
+
+
+def encoded_pieces(content: bytes, encode: Callable[[bytes], bytes]) -> list[bytes]:
+    """A file in base64, by either of its encoders: other threads have their turn between the pieces."""
+    return [encode(content[start : start + PIECE_BYTES]) for start in range(0, len(content), PIECE_BYTES)]
 
 
 def _attachment(file: ContentFile) -> bytes:
@@ -45,7 +57,11 @@ def _attachment(file: ContentFile) -> bytes:
         f"Content-Disposition: attachment;\r\n {_file_name(file.name)}\r\n"
         "Content-Transfer-Encoding: base64\r\n\r\n"
     )
-    return head.encode() + base64.encodebytes(file.content).replace(b"\n", b"\r\n")
+    return b"".join([head.encode(), *encoded_pieces(file.content, _base64_lines)])
+
+
+def _base64_lines(content: bytes) -> bytes:
+    return base64.encodebytes(content).replace(b"\n", b"\r\n")
 
 
 def _file_name(name: str) -> str:
@@ -81,5 +97,5 @@ def _is_seven_bit(raw: bytes) -> bool:
 
 def _encoded(raw: bytes) -> tuple[str, bytes]:
     quoted = binascii.b2a_qp(raw, istext=True)
-    encoded = base64.encodebytes(raw).replace(b"\n", b"\r\n")
+    encoded = _base64_lines(raw)
     return ("quoted-printable", quoted) if len(quoted) <= len(encoded) else ("base64", encoded)

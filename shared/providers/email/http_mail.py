@@ -12,6 +12,7 @@ from shared.domain.outcome import AccountFault, Outcome, Refused
 from shared.domain.status import Channel
 from shared.providers.contract import Content, ContentFile, SendRequest
 from shared.providers.email.address import read_address
+from shared.providers.email.bodies import encoded_pieces
 from shared.providers.email.documents import read_document
 from shared.providers.email.headers import HeaderRefused, check_value
 from shared.providers.email.letter import Letter, MailRefused, read_letter
@@ -118,7 +119,8 @@ def encoded(document: Any) -> bytes:
 
 def encoded_file(file: ContentFile, key: str, fields: Mapping[str, str]) -> bytes:
     """As JSON, its content in base64 under `key`; without a walk through that for characters to escape."""
-    return b'{"' + key.encode() + b'":"' + b64encode(file.content) + b'",' + encoded(fields)[1:]
+    content = encoded_pieces(file.content, b64encode)
+    return b"".join([b'{"', key.encode(), b'":"', *content, b'",', encoded(fields)[1:]])
 
 
 def document_of(reply: Reply) -> dict[str, Any]:

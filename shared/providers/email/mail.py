@@ -26,8 +26,8 @@ class MailTemplate:
         except HeaderRefused as error:
             raise MailRefused(Refused(str(error))) from error
         body = render_body(letter.content, is_html=letter.is_html)
-        mail = headers + b"MIME-Version: 1.0\r\n" + with_attachments(body, letter.files)
-        self.tail = mail.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+        pieces = with_attachments(body.replace(b"\r\n.", b"\r\n.."), letter.files)
+        self.tail = b"".join([headers, b"MIME-Version: 1.0\r\n", *pieces, b".\r\n"])
 
     def head_for(self, request: SendRequest, address: Address, date: str) -> bytes:
         """The recipient's own headers. A resend carries the same Message-ID, so that receivers may fold the two.
