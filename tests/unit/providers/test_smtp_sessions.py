@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from shared.domain.outcome import Accepted, AccountFault, Outcome, Retry
+from shared.domain.outcome import Accepted, AccountFault, Outcome, Retry, Unknown
 from shared.providers.contract import Account, SendRequest
 from shared.providers.email.hosts import AllowedHosts, Security, SmtpHost
 from shared.providers.email.opening import Login, Opener
@@ -39,7 +39,13 @@ def loop(request: pytest.FixtureRequest) -> Loop:
 
 
 def outcome_at(
-    server: SmtpServer, loop: Loop, certificates: Certificates | None, *, seconds: float = 5.0, **options: Any
+    server: SmtpServer,
+    loop: Loop,
+    certificates: Certificates | None,
+    *,
+    seconds: float = 5.0,
+    smtp_final_timeout_seconds: float = 5.0,
+    **options: Any,
 ) -> Outcome:
     """What becomes of one mail through an account with this server; what its loop complains of fails the test."""
     complaints: list[dict[str, Any]] = []
@@ -48,7 +54,8 @@ def outcome_at(
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         settings = Settings(
             provider_timeout_seconds=seconds,
-            smtp_allowed_hosts="127.0.0.0/8, localhost",
+            smtp_final_timeout_seconds=smtp_final_timeout_seconds,
+            smtp_allowed_hosts="127.0.0.0/8",
             ca_file=certificates.ca_file if certificates else None,
         )
         async with server:
@@ -271,3 +278,41 @@ def test_a_server_that_is_too_busy_for_a_session(loop: Loop) -> None:
 
     assert isinstance(outcome, Retry)
     assert "421" in outcome.reason
+
+
+ODD_ACTS = [Silence(), Drip(), Hangup(), Raw(b"<html>\r\n"), Raw(b"250-" + b"x" * 10_000_000)]
+
+
+@pytest.mark.parametrize("act", ODD_ACTS, ids=["silent", "dripping", "resetting", "garbage", "endless"])
+@pytest.mark.parametrize(("verb", "outcome"), [("MAIL", Retry), ("RCPT", Retry), ("DATA", Retry), ("DOT", Unknown)])
+def test_a_server_that_fails_in_the_middle_of_a_mail(loop: Loop, act: Act, verb: str, outcome: type[Outcome]) -> None:
+    """Whether the mail may have been taken depends on its dot alone."""
+    server = SmtpServer(at(verb, act), extensions=("AUTH PLAIN",))  # it is asked one thing after the other
+    result = outcome_at(server, loop, None, seconds=0.7, smtp_final_timeout_seconds=0.7)
+
+    assert isinstance(result, outcome)
+    assert isinstance(result, (Retry, Unknown))
+    assert ("the mail had been sent" if verb == "DOT" else "the mail had not been sent") in result.reason
+
+
+def test_an_account_whose_server_is_silent_holds_up_no_other(loop: Loop) -> None:
+    async def story() -> Outcome:
+        async with SmtpServer(lambda _: Silence()) as silent, SmtpServer() as good:
+            settings = Settings(smtp_allowed_hosts="127.0.0.0/8", smtp_connections=5)
+            adapters = [
+                SmtpAdapter(Account(seq, 1, {"host": host}, {"fromEmail": "news@example.com"}), settings=settings)
+                for seq, host in enumerate([silent.endpoint, good.endpoint])
+            ]
+            requests = [SendRequest(f"1-{number}", "a@example.org") for number in range(500)]
+            stuck = asyncio.create_task(collect(adapters[0], email("Hello", "Hello\n"), requests))
+            await asyncio.sleep(0)
+            (outcome,) = await collect(adapters[1], email("Hello", "Hello\n"), requests[:1])
+            assert not stuck.done()
+            stuck.cancel()
+            await asyncio.gather(stuck, return_exceptions=True)
+            for adapter in adapters:
+                await adapter.aclose()
+        return outcome
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert isinstance(runner.run(story()), Accepted)
