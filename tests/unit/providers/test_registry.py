@@ -1,5 +1,7 @@
 """Where an account's traffic goes."""
 
+from typing import Any
+
 import pytest
 
 from shared.domain.outcome import AccountFault, Outcome
@@ -107,3 +109,23 @@ def test_a_kind_nobody_speaks_for() -> None:
 def test_facts_match_their_keys() -> None:
     assert {kind: facts.kind for kind, facts in ADAPTERS.items()} == {kind: kind for kind in ADAPTERS}
     assert {facts.channel for facts in ADAPTERS.values()} <= set(Channel)
+
+
+@pytest.mark.parametrize("kind", sorted(set(ADAPTERS) - {"smtp"}))
+async def test_each_version_of_each_account_has_connections_of_its_own(kind: str) -> None:
+    """An adapter for SMTP holds its connections itself."""
+    transport = CurlTransport(timeout_seconds=1)
+    pools = set()
+    for seq, version in ((1, 1), (1, 2), (2, 1), (1, 1)):
+        adapter: Any = make_adapter(
+            kind,
+            Account(seq, version, {}),
+            settings=Settings(),
+            token_store=InMemoryTokenStore(),
+            transport=transport,
+            live=True,
+        )
+        pools.add(adapter._pool if adapter.channel is Channel.PUSH else adapter._own_pool)
+    await transport.aclose()
+
+    assert len(pools) == 3
