@@ -17,7 +17,7 @@ from shared.simulator.record import Capture
 from shared.simulator.wire.exchange import Reply
 
 ADDRESS = re.compile(r"(?=.{3,254}\Z)[^@\s,;<>\"]{1,64}@[^@\s,;<>\"]+", re.ASCII)
-NAMED_ADDRESS = re.compile(r'(?:"(?:[^"\\\r\n]|\\.)*"|[^"<>@,;\r\n]*?)\s*<([^<>]*)>')
+NAMED_ADDRESS = re.compile(r'(?:"(?:[^"\\\r\n]|\\.)*"\s*|[^"<>@,;\r\n]*)<([^<>]*)>')
 
 WHOLE_CALL = (Fate.SILENT, Fate.SERVER_ERROR, Fate.OVER_LIMIT, Fate.THROTTLED, Fate.TRANSIENT)
 """Fates that one recipient brings upon all in its call, the heaviest first, where the API knows no others."""

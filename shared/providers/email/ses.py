@@ -64,7 +64,7 @@ STATUSES: Final = (
 BAD_ADDRESS: Final = re.compile(r"^BadRequest.*(address|domain|@)", re.IGNORECASE)
 """Of a call: perhaps somebody's in it. "Illegal address", "Missing final '@domain'", "Domain ends with dot"."""
 
-ADDRESSES: Final = re.compile(r"""[^\s<>()\[\]"',;:]+@[^\s<>()\[\]"',;:]+""")
+ADDRESSES: Final = re.compile(r"""[^\s<>()\[\]"',;:@]+@[^\s<>()\[\]"',;:@]+""")
 
 REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 

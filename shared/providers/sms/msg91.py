@@ -146,7 +146,7 @@ def _refusal(reply: Reply, document: Mapping[str, Any]) -> Outcome | Sunk:
     return meaning.of(reason) if meaning is FAULT else Sunk(meaning.of(reason))
 
 
-_LEADING_CODE = re.compile(r"\s*(?:error|code)?[\s:-]*([0-9]{3})\b", re.IGNORECASE)
+_LEADING_CODE = re.compile(r"(?:\s*(?:error|code))?[\s:-]*([0-9]{3})\b", re.IGNORECASE)
 _NUMBER = re.compile("[0-9]{7,15}")
 
 

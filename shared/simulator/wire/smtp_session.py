@@ -15,7 +15,7 @@ LONGEST_TEXT_LINE = 998
 """RFC 5321 4.5.3.1.6, without CRLF."""
 
 _ADDRESS = re.compile(r"(?=.{3,254}\Z)[^@]{1,64}@[^@\s]+|[Pp]ostmaster")
-_PATH = re.compile(r"<(?:@[^:>]*:)?([^<>\s]*)>(?: +(.*))?")
+_PATH = re.compile(r"<(?:@[^:>]*:)?([^<>\s]*)>(?: +([^ ].*)?)?")
 _SIZE = re.compile(r"\d{1,20}", re.ASCII)  # RFC 1870
 _MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "SMTPUTF8", "AUTH", "RET", "ENVID"})
 _RCPT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
