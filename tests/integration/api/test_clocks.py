@@ -22,10 +22,8 @@ def caller(settings: Settings) -> Iterator[Caller]:
             "CREATE FUNCTION clock.now() RETURNS timestamptz STABLE LANGUAGE sql"
             f" AS $$ SELECT pg_catalog.now() - interval '{HOURS_BEHIND} hours' $$".encode()
         )
-        connection.execute(
-            "DO $$ BEGIN EXECUTE format("
-            "'ALTER DATABASE %I SET search_path = clock, public, pg_catalog', current_database()); END $$"
-        )
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET search_path = clock, public, pg_catalog".encode())
     with run_api(settings.model_copy(update={"port": 0, "key_cache_seconds": 0})) as running:
         caller = make_caller(running)
         with caller.session:
