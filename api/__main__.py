@@ -61,6 +61,11 @@ _NO_BEGINNINGS: Final = (
     (0x06, 0, 0, 0),  # drop
     (0x06, 0, 0, 0xFFFF),  # take
 )
+SWITCH_SECONDS: Final = 0.0005
+"""After which a thread that works aside (shared/aside.py) hands the interpreter to the event loop; Python itself lets
+it go on ten times as long, at each of the loop's turns.
+"""
+
 ACCEPT_SECONDS = 0.1
 """For what waits to be accepted once nothing new can come."""
 
@@ -132,6 +137,7 @@ def main() -> int:
         configure_logging(settings, role="api")
         check_tables(settings)
         server = create_server(settings)
+        sys.setswitchinterval(SWITCH_SECONDS)
         # what is here by now stays: searched for garbage along with the rest, it would hold up requests for 0.1 s
         gc.freeze()
         with open_socket(settings) as listening:
