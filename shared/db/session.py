@@ -79,6 +79,8 @@ def create_engine(
                 f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS}"
                 # a page of fan-out or a claim runs for milliseconds: compiling it would cost more than it saves
                 " -c jit=off"
+                # whoever reads in parts reads to the end, so plans are made for all of it
+                " -c cursor_tuple_fraction=1"
                 # likewise: starting workers takes longer than most answers, and the cores belong to all
                 " -c max_parallel_workers_per_gather=0"
                 # a server east of Greenwich would show the last hours of the year 9999 as ones that Python has not

@@ -27,6 +27,7 @@ AnySelect = Select[*tuple[Any, ...]]
 
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 5_000
+PART_ROWS = 200
 MAX_TOTAL = 5_000
 """The contract's cap on `total`; it also bounds what counting costs."""
 
@@ -114,8 +115,18 @@ async def _fetch(
     if position is not None:
         wanted = wanted.where(_beyond(orders, position, is_reversed=selection.is_before_cursor))
     wanted = wanted.order_by(*(_order_by(order, is_reversed=selection.is_before_cursor) for order in orders))
-    rows = (await session.execute(wanted.limit(selection.limit).offset(selection.offset))).all()
+    rows = await _read(session, wanted.limit(selection.limit).offset(selection.offset), selection.limit)
     return rows[::-1] if selection.is_before_cursor else rows
+
+
+async def _read(session: AsyncSession, wanted: AnySelect, limit: int) -> Sequence[Row[Any]]:
+    """A long page in parts, so that the loop turns between them: of five thousand messages each may have 64 kB."""
+    if limit <= PART_ROWS:
+        return (await session.execute(wanted)).all()
+    rows: list[Row[Any]] = []
+    async for part in (await session.stream(wanted.execution_options(yield_per=PART_ROWS))).partitions():
+        rows += part
+    return rows
 
 
 def _orders(selection: Selection, seq: SQLColumnExpression[Any]) -> tuple[Order, ...]:

@@ -395,3 +395,13 @@ def test_search(filled: Caller, path: str, search: str, expected: list[str]) -> 
 
 def test_an_empty_search_is_refused(filled: Caller) -> None:
     assert ask(filled, "/users", search="").refusal == (400, "general_argument_invalid")
+
+
+def test_a_page_of_thousands_is_whole_and_in_order(caller: Caller) -> None:
+    """It is read in parts."""
+    caller.factory.audience(450, channel="push")
+    page = ask(caller, "/users", query("limit", "", 5_000)).body
+    assert [user["$id"] for user in page["users"]] == [f"person-{number}" for number in range(1, 451)]
+    assert page["total"] == 450
+    before = ask(caller, "/users", query("limit", "", 5_000), query("cursorBefore", "", "person-440")).body["users"]
+    assert [user["$id"] for user in before] == [f"person-{number}" for number in range(1, 440)]
