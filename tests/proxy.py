@@ -50,17 +50,13 @@ class Proxy:
         """`tls`: it is spoken with clients, not with the server."""
         self._target_port = target_port
         self._lines: list[_Line] = []
+        self.connections = 0  # so far
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
         starting = asyncio.start_server(self._serve, LOOPBACK, 0, ssl=tls)
         self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
         self.port: int = self._server.sockets[0].getsockname()[1]
-
-    @property
-    def connections(self) -> int:
-        """How many there were so far."""
-        return len(self._lines)
 
     def leave_half_open(self) -> int:
         """From now on what travels on the connections of this moment is swallowed, in both directions, and the end of
@@ -92,11 +88,14 @@ class Proxy:
             return
         line = _Line(writer, far_writer)
         self._lines.append(line)
+        self.connections += 1
         await asyncio.gather(line.carry(reader, far_writer), line.carry(far_reader, writer))
+        if line.state != "half open":
+            self._lines.remove(line)
 
     async def _end(self) -> None:
         self._server.close()
-        for line in self._lines:
+        for line in list(self._lines):
             line.close()
         await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
 

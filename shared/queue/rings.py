@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from shared import metrics
 from shared.domain.queues import FAN_OUT_QUEUE
@@ -240,16 +241,21 @@ class _Line:
         return int(channel.queue_declare(queue=queue, durable=True, auto_delete=False).message_count)
 
     def publish(self, queue: str, count: int) -> None:
-        for _ in range(count):
-            self._celery.send_task(
-                DRAIN_TASK,
-                args=[queue],
-                queue=queue,
-                expiration=RING_EXPIRES_SECONDS,
-                ignore_result=True,
-                connection=self._open(),
-                retry=False,
-            )
+        try:
+            for _ in range(count):
+                self._celery.send_task(
+                    DRAIN_TASK,
+                    args=[queue],
+                    queue=queue,
+                    expiration=RING_EXPIRES_SECONDS,
+                    ignore_result=True,
+                    connection=self._open(),
+                    retry=False,
+                )
+        except OperationalError as error:  # kombu's word for all that may go wrong
+            if isinstance(error.__cause__, self.refusals):
+                raise error.__cause__ from None
+            raise
 
     def forget_channel(self) -> None:
         """RabbitMQ closes the channel on which it refuses something."""

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from shared.errors import NotReachable
 from shared.queue import rings, transports
 from shared.queue.probe import probe_broker
-from shared.queue.rings import Ringer
+from shared.queue.rings import MAX_DEPTH, Ringer
 from shared.settings import Settings
 from tests.conftest import Engines
 from tests.contract.certificates import Certificates, make_certificates
@@ -205,6 +205,24 @@ def test_a_login_that_is_refused_is_a_broker_that_cannot_be_used(broker: Broker)
     url = re.sub(r"://[^@]*@", "://guest:wrong@", broker.url)
     with pytest.raises(NotReachable, match="cannot be used"):
         probe_broker(Settings(broker_url=url))
+
+
+def test_rings_that_nobody_hears_expire_by_rabbitmq_s_clock(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    if broker.kind != "rabbitmq":
+        pytest.skip("Redis keeps them")
+    monkeypatch.setattr(rings, "RING_EXPIRES_SECONDS", 1)
+    with _ringing(broker.settings()) as ringer:
+        ringer.ring(QUEUE, MAX_DEPTH)
+        wait_until(lambda: broker.depth() == MAX_DEPTH)
+        wait_until(lambda: broker.depth() == 0)
+        ringer.ring(QUEUE, 100)
+        wait_until(lambda: broker.depth() == MAX_DEPTH)
+    assert broker.beside.default_channel.queue_purge(QUEUE) == MAX_DEPTH
+
+
+def test_a_virtual_host_that_does_not_exist_is_a_broker_that_cannot_be_used(rabbitmq: RabbitMQ) -> None:
+    with pytest.raises(NotReachable, match="vhost nowhere not found"):
+        probe_broker(Settings(broker_url=rabbitmq.url.removesuffix("//") + "/nowhere"))
 
 
 @pytest.fixture(scope="session")

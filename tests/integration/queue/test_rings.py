@@ -13,6 +13,7 @@ import pytest
 import redis
 from kombu import Consumer, Message
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from deploy.embedded import DataDirectory, EmbeddedRedis, choose_port
 from shared.queue import rings
@@ -215,11 +216,17 @@ def test_a_ring_that_was_heard_is_not_put_back_while_redis_is_away(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_redis_that_is_full_can_still_be_listened_to(settings: Settings, own_broker: EmbeddedRedis) -> None:
+def test_a_redis_that_is_full_refuses_rings_and_can_still_be_listened_to(
+    settings: Settings, own_broker: EmbeddedRedis
+) -> None:
     """A worker that met it while it was connecting ended."""
     worker = create_celery(settings.model_copy(update={"broker_url": own_broker.url}), main="worker")
     with redis.Redis.from_url(own_broker.url) as broker:
         broker.config_set("maxmemory", 1)
+    with capture_logs() as said, _ringing(settings.model_copy(update={"broker_url": own_broker.url})) as ringer:
+        ringer.ring(QUEUE)
+        wait_until(lambda: len(said) == 1)
+    assert said[0]["event"] == "ring refused by the broker"
     with worker.connection_for_read() as connection:
         consumer = Consumer(connection.channel(), worker.conf.task_queues, on_message=print)
         with consumer, pytest.raises(TimeoutError):
