@@ -1,0 +1,81 @@
+"""The broker broken in every way, under campaigns: nobody is lost, nobody has two copies, work goes on in seconds."""
+
+import json
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.flow.broker.conftest import Site
+from tests.processes import wait_until
+
+RECIPIENTS = 300
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def test_after_connections_were_left_half_open_everybody_is_back_within_seconds(site: Site) -> None:
+    site.deliver_one(seconds=20)
+    run = site.campaign(RECIPIENTS)
+    assert site.broker.proxy.leave_half_open() >= len(("API", "worker-1", "worker-2"))
+
+    site.deliver_one(seconds=25)
+
+    site.finish(run)
+    api_log = site.installation.system.supervisor.log_of("api")
+    wait_until(partial(_says, api_log, "broker answers again"), seconds=25)
+
+
+def test_a_campaign_survives_a_broker_that_freezes_dies_and_is_wiped(site: Site) -> None:
+    run = site.campaign(RECIPIENTS)
+    with site.broker.frozen():
+        time.sleep(2)
+    site.broker.wipe()
+    for _ in range(4 if site.broker.kind == "redis" else 1):  # RabbitMQ takes 4 s to start
+        with site.broker.away():
+            second = site.campaign(RECIPIENTS // 4)
+    for each in (run, second):
+        site.finish(each)
+
+
+def test_a_campaign_survives_a_redis_that_is_full(site: Site) -> None:
+    if site.broker.kind != "redis":
+        pytest.skip("RabbitMQ holds publishers back instead")
+    with site.broker.full(), redis.Redis.from_url(site.broker.server.url) as client:
+        client.client_kill_filter(_type="normal", skipme=True)  # so that all have to connect while it is full
+        run = site.campaign(RECIPIENTS)
+        wait_until(lambda: any("ring refused by the broker" in log.read_text() for log in site.logs()))
+    site.finish(run)
+
+
+def test_a_worker_that_lost_its_process_while_the_broker_was_away_is_replaced(site: Site) -> None:
+    if site.broker.kind != "redis":
+        pytest.skip("the same code, and RabbitMQ takes 4 s to start")
+    supervisor = site.installation.system.supervisor
+    with site.broker.away():
+        wait_until(partial(_says, supervisor.log_of("worker-1"), "Cannot connect to"), seconds=20)
+        _, child = supervisor.processes_of("worker-1")
+        os.kill(child, signal.SIGKILL)
+        wait_until(lambda: supervisor.process_id("worker-1") is None, seconds=20)
+        site.installation.replace_worker("worker-1")  # which finds no broker
+        wait_until(partial(_says, supervisor.log_of("worker-1"), "the worker starts without its broker"), seconds=20)
+
+    site.finish(site.campaign(RECIPIENTS))
+
+
+def test_what_was_said_meanwhile_is_json_and_nothing_was_left_behind(site: Site) -> None:
+    """The last of these tests: what the faults before it made everybody write."""
+    for log in site.logs():
+        events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+        for lost, found in (("broker does not answer, rings are late", "broker answers again"),):
+            assert events.count(lost) <= events.count(found) + 1  # once each time, not once a second
+    scratch = site.installation.system.directory.path / "scratch"
+    assert not [file for file in scratch.rglob("*") if file.is_file() and b"queue.drain" in file.read_bytes()]
+
+
+def _says(log: Path, words: str) -> bool:
+    return words in log.read_text()
