@@ -15,6 +15,9 @@ from tests.processes import wait_until
 
 RECIPIENTS = 300
 
+UNRUNG_SECONDS = 12.0
+"""A process that hears no ring looks by itself every few seconds; the machine may be busy."""
+
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -65,6 +68,26 @@ def test_a_worker_that_lost_its_process_while_the_broker_was_away_is_replaced(si
         wait_until(partial(_says, supervisor.log_of("worker-1"), "the worker starts without its broker"), seconds=20)
 
     site.finish(site.campaign(RECIPIENTS))
+
+
+def test_a_message_is_delivered_while_the_broker_is_frozen(site: Site) -> None:
+    site.deliver_one(seconds=30)
+    with site.broker.frozen():
+        site.deliver_one(seconds=UNRUNG_SECONDS)
+
+
+def test_messages_are_delivered_while_the_broker_is_away(site: Site) -> None:
+    with site.broker.away():
+        site.deliver_one(seconds=UNRUNG_SECONDS)
+        site.finish(site.campaign(100))
+
+
+def test_a_message_is_delivered_before_anybody_notices_that_connections_are_half_open(site: Site) -> None:
+    site.deliver_one(seconds=30)
+    site.broker.proxy.leave_half_open()
+
+    # a consumer of RabbitMQ takes longer to notice: two heartbeats of five seconds must be missed
+    site.deliver_one(seconds=8)
 
 
 def test_what_was_said_meanwhile_is_json_and_nothing_was_left_behind(site: Site) -> None:
