@@ -57,6 +57,8 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
 
     def _end_without_children(self) -> None:
         """While it looks for its broker the parent replaces no child that died: with none left it is of no use."""
+        if self.pool is None:
+            return
         children = self.pool._pool._pool  # noqa: SLF001  # Celery shows them nowhere else
         if not any(child.is_alive() for child in children):
             log.error("no process is left, and the broker is away: this worker ends, to be started again")
