@@ -37,7 +37,7 @@ A single 503 among thousands of acceptances delays its own recipient; a quota th
 delays everybody.
 """
 
-LONGEST_REST_SECONDS: Final = 30.0
+LONGEST_REST_SECONDS: Final = 15.0
 """Between two probes of a provider that does not say when to come back: 1, 2, 4 ... seconds up to this."""
 
 LONGEST_WISH_SECONDS: Final = 3_600.0

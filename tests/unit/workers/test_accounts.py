@@ -140,7 +140,7 @@ def test_a_provider_that_is_away_is_probed_at_growing_intervals(
         assert account.must_probe(RUN)
         _observe(account, failure)
 
-    assert rests == [1, 2, 4, 8, 16, LONGEST_REST_SECONDS, LONGEST_REST_SECONDS, LONGEST_REST_SECONDS]
+    assert rests == [1, 2, 4, 8, LONGEST_REST_SECONDS, LONGEST_REST_SECONDS, LONGEST_REST_SECONDS, LONGEST_REST_SECONDS]
 
 
 def test_one_acceptance_ends_the_rest(account: OpenAccount, hours: Hours) -> None:
