@@ -19,6 +19,7 @@ from shared.db.reachable import check_tables
 from shared.errors import ConfigurationError
 from shared.exits import DONE, FAILED, exit_on_error
 from shared.logging import configure_logging
+from shared.open_files import allow_as_many_open_files_as_possible
 from shared.settings import Settings, load_settings
 
 GRACE_SECONDS = 10
@@ -135,6 +136,7 @@ def main() -> int:
     with exit_on_error():
         settings = load_settings()
         configure_logging(settings, role="api")
+        allow_as_many_open_files_as_possible()
         check_tables(settings)
         server = create_server(settings)
         sys.setswitchinterval(SWITCH_SECONDS)

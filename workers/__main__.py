@@ -9,6 +9,7 @@ import structlog
 
 from shared.errors import NotReachable
 from shared.exits import exit_on_error
+from shared.open_files import allow_as_many_open_files_as_possible
 from shared.settings import load_settings
 
 log = structlog.get_logger()
@@ -19,6 +20,7 @@ def main() -> None:
     parser.add_argument("--queues", default="*", help="comma-separated names or patterns (email.*, *.bulk, fan_out)")
     parser.add_argument("--concurrency", type=int, default=os.cpu_count() or 2, help="processes (default: one a core)")
     arguments = parser.parse_args()
+    allow_as_many_open_files_as_possible()
     with exit_on_error(), tempfile.TemporaryDirectory(prefix="tidings-metrics-") as directory:
         if load_settings().metrics_port is not None:
             # before anything imports prometheus_client: the parent serves the sum of its children's numbers;
