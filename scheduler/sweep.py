@@ -2,7 +2,7 @@
 
 from scheduler.context import TickContext
 from shared import metrics
-from shared.db.queries.due import count_due_batches, find_due_queues, oldest_due_fan_out_seconds
+from shared.db.queries.due import count_due_batches, find_open_queues, oldest_due_fan_out_seconds
 from shared.db.session import hot_transaction
 from shared.domain.queues import DELIVERY_QUEUES, FAN_OUT_QUEUE
 from shared.upkeep.recover import RINGS_PER_QUEUE
@@ -14,7 +14,9 @@ async def ring_stale_work(context: TickContext) -> None:
     names = [queue.name for queue in DELIVERY_QUEUES]
     async with hot_transaction(context.engine) as connection:
         oldest = dict.fromkeys(names, 0.0)
-        for due in await find_due_queues(connection, names):
+        for due in await find_open_queues(connection, names):
+            if not due.is_due:
+                continue
             oldest[due.queue] = due.oldest_seconds
             metrics.DUE_BATCHES.labels(due.queue).set(await count_due_batches(connection, due.queue))
         oldest[FAN_OUT_QUEUE] = await oldest_due_fan_out_seconds(connection) or 0.0

@@ -8,12 +8,14 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from math import inf
 from typing import Final
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.db.queries.due import find_due_fan_outs, find_due_queues
+from shared.db.queries.due import find_due_fan_outs, find_open_queues
 from shared.db.session import hot_statements
 from shared.domain.queues import FAN_OUT_QUEUE, DeliveryQueue, parse_delivery_queue
 from shared.queue.rings import Ringer
@@ -88,6 +90,8 @@ class Drain:
         self._has_news = asyncio.Event()  # a ring, or a batch that ended
         self._is_idle = asyncio.Event()  # nothing was due at the last look
         self._news_timer: asyncio.TimerHandle | None = None
+        self._has_ended = asyncio.Event()
+        self._next_due_seconds = inf  # at the last look
         self._rung_at = 0.0  # monotonic
         self._refreshed_at = self._closed_idle_at = time.monotonic()
 
@@ -95,14 +99,18 @@ class Drain:
         """A ring: look at once. Returns when nothing more is due, or soon."""
         self._is_idle.clear()
         self._has_news.set()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(HEARD_SECONDS):
                 await self._is_idle.wait()
-        except TimeoutError:
-            return
 
     async def run(self) -> None:
         """Until `stop`. Outages of the database are waited for."""
+        try:
+            await self._look_for_work()
+        finally:
+            self._has_ended.set()
+
+    async def _look_for_work(self) -> None:
         pause_seconds = POLL_SECONDS
         while not self._is_stopping:
             try:
@@ -123,7 +131,7 @@ class Drain:
             if has_left:
                 pause_seconds = POLL_SECONDS if has_taken else min(2 * pause_seconds, LONGEST_POLL_SECONDS)
             else:
-                pause_seconds = self._unrung_seconds
+                pause_seconds = max(POLL_SECONDS, min(self._unrung_seconds, self._next_due_seconds))
             await self._wait(pause_seconds, is_idle=not has_left)
 
     async def stop(self, *, patience_seconds: float) -> None:
@@ -134,9 +142,13 @@ class Drain:
         self._has_news.set()
         for batch in self._delivering.values():
             batch.is_stopping = True
+        gives_up_at = time.monotonic() + patience_seconds
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_seconds):
+                await self._has_ended.wait()  # a claim that is under way still makes deliveries
         pending = {*self._delivering, *self._planning.values()}
         if pending:
-            _, late = await asyncio.wait(pending, timeout=patience_seconds)
+            _, late = await asyncio.wait(pending, timeout=max(0.0, gives_up_at - time.monotonic()))
             for task in late:
                 task.cancel()
             if late:
@@ -163,7 +175,9 @@ class Drain:
                     if is_bulk not in self._planning:
                         task = self._planning[is_bulk] = asyncio.create_task(self._plan(is_bulk=is_bulk))
                         task.add_done_callback(self._forget_planning)
-            return [due.queue for due in await find_due_queues(connection, self._queues)]
+            found = await find_open_queues(connection, self._queues)
+        self._next_due_seconds = min((-waiting.oldest_seconds for waiting in found if not waiting.is_due), default=inf)
+        return [due.queue for due in found if due.is_due]
 
     async def _plan(self, *, is_bulk: bool) -> None:
         """Until none is due. Large and small messages are planned side by side: no page of one delays the other."""
@@ -261,9 +275,7 @@ class Drain:
         """Until there is news, or it is time to look again without any."""
         if is_idle and not self._has_news.is_set():
             self._is_idle.set()
-        try:
+        with suppress(TimeoutError):  # nobody rang: look all the same
             async with asyncio.timeout(seconds):
                 await self._has_news.wait()
-        except TimeoutError:
-            pass  # nobody rang: look all the same
         self._has_news.clear()

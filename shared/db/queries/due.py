@@ -9,20 +9,26 @@ from shared.db.session import HotConnection
 
 
 @dataclass(frozen=True, slots=True)
-class DueQueue:
+class OpenQueue:
+    """A queue with batches that nobody has claimed."""
+
     queue: str
-    oldest_seconds: float  # age of the oldest due batch; may be slightly negative for one due this instant
+    oldest_seconds: float  # since its oldest batch has been due; below zero: until it is
+
+    @property
+    def is_due(self) -> bool:
+        return self.oldest_seconds >= 0
 
 
-async def find_due_queues(connection: HotConnection, queues: Sequence[str]) -> list[DueQueue]:
-    """The queues among these with a due batch, in the order given. One probe of batches_due_idx each."""
-    async with connection.cursor(row_factory=class_row(DueQueue)) as cursor:
+async def find_open_queues(connection: HotConnection, queues: Sequence[str]) -> list[OpenQueue]:
+    """Those among these with a batch, due or not yet, in the order given. One probe of batches_due_idx each."""
+    async with connection.cursor(row_factory=class_row(OpenQueue)) as cursor:
         await cursor.execute(
             "SELECT queue, extract(epoch FROM now() - oldest.due_at)::float8 AS oldest_seconds"
             " FROM unnest(%s::text[]) WITH ORDINALITY AS asked (queue, position)"
             " CROSS JOIN LATERAL (SELECT due_at FROM batches WHERE state = 'due' AND batches.queue = asked.queue"
             " ORDER BY due_at LIMIT 1) AS oldest"
-            " WHERE oldest.due_at <= now() ORDER BY position",
+            " ORDER BY position",
             [list(queues)],
         )
         return await cursor.fetchall()
