@@ -114,7 +114,7 @@ def _parameters_in(raw: bytes) -> dict[str, object]:
 
 async def receive_form(request: Request) -> FormData:
     """A form in parts; its files stay open until the request is closed."""
-    content_type = request.headers["content-type"]
+    content_type = request.headers.get("content-type", "")
     if len(content_type) > MAX_CONTENT_TYPE:
         raise RejectedRequest("general_argument_invalid", "The form cannot be read: its Content-Type is too long.")
     if parse_options_header(content_type)[1].get(b"charset", b"").lower() not in _CHARSETS:

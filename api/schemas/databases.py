@@ -2,8 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field
 
 from api.permissions import ContainerPermissions, ThingPermissions
 from api.schemas.base import Parameters, StoredModel
@@ -43,20 +42,13 @@ class DatabaseModel(StoredModel):
         )
 
 
-def _check_default(value: Any) -> Any:
-    """Documents without a value get it, so it is one."""
-    if isinstance(value, (dict, list)):
-        raise PydanticCustomError("default", "is not a single value")
-    return value
-
-
 class AttributeDefinition(Parameters):
     key: PublicId
     type: AttributeType
     size: Annotated[Integer, Field(ge=1, description="Longest text")] = 65_535
     required: bool = False
     array: bool = False
-    default: Annotated[Any, AfterValidator(_check_default)] = None
+    default: str | int | float | bool | None = None
 
 
 class CollectionCreate(Parameters):

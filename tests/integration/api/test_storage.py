@@ -325,3 +325,8 @@ def test_uploads_of_users_are_counted(caller: Caller) -> None:
     assert (answer.headers["x-ratelimit-limit"], answer.headers["x-ratelimit-remaining"]) == ("60", "59")
     by_key = [caller("POST", FILES, **form_of("unique()", PNG, "a.png")) for _ in range(2)]
     assert [answer.headers["x-ratelimit-remaining"] for answer in by_key] == ["59", "59"]
+
+
+def test_an_upload_that_says_nothing_of_its_form_is_refused(caller: Caller) -> None:
+    caller.create("/storage/buckets", {"bucketId": "b", "name": "B"})
+    assert caller("POST", "/storage/buckets/b/files", data=b"x", headers={"Content-Type": None}).status == 400
