@@ -48,7 +48,7 @@ class AttributeDefinition(Parameters):
     size: Annotated[Integer, Field(ge=1, description="Longest text")] = 65_535
     required: bool = False
     array: bool = False
-    default: str | int | float | bool | None = None
+    default: Annotated[str | int | float | bool | None, Field(examples=["unknown"])] = None
 
 
 class CollectionCreate(Parameters):

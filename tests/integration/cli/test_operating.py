@@ -156,7 +156,7 @@ def test_doctor_counts_connections_against_the_servers_limit(tidings: Tidings) -
     finished = tidings("doctor", "--workers", "500", "--json")
     found = findings(finished.stdout)["connections"]
     assert found["state"] == "wrong"
-    assert "500 worker x 5" in found["detail"]
+    assert "500 worker x 7" in found["detail"]
     assert finished.status == FAILED
 
 
