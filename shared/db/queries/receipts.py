@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -110,6 +110,23 @@ JOIN deliveries ON deliveries.run = wanted.run AND deliveries.target_seq = wante
 ORDER BY deliveries.run, deliveries.target_seq FOR UPDATE OF deliveries
 """
 
+# Of these deliveries, those that cannot be changed now: somebody holds their row, or their message's.
+_HELD = """
+WITH wanted AS (
+    SELECT DISTINCT run, target_seq FROM unnest(%(run)s::bigint[], %(target_seq)s::bigint[]) AS wanted (run, target_seq)
+), free_messages AS (
+    SELECT run FROM message_progress WHERE run = ANY(%(run)s) FOR UPDATE SKIP LOCKED
+), free_deliveries AS (
+    SELECT deliveries.run, deliveries.target_seq FROM wanted JOIN deliveries USING (run, target_seq)
+    FOR UPDATE OF deliveries SKIP LOCKED
+)
+SELECT run, target_seq FROM wanted JOIN message_progress USING (run)
+WHERE run NOT IN (SELECT run FROM free_messages)
+UNION
+SELECT run, target_seq FROM wanted JOIN deliveries USING (run, target_seq)
+WHERE (run, target_seq) NOT IN (SELECT run, target_seq FROM free_deliveries)
+"""
+
 _MOVE = """
 UPDATE deliveries SET state = moved.state, receipt = moved.receipt, receipt_at = now(),
     reason = CASE WHEN moved.reason = '' THEN deliveries.reason ELSE moved.reason END,
@@ -153,10 +170,11 @@ Place = tuple[int, int]
 """run, target_seq"""
 
 
-async def fold_receipts(connection: HotConnection) -> int:
+async def fold_receipts(connection: HotConnection, *, passes_over_locked: bool = False) -> int:
     """Fold one page; how many were looked at. The caller commits. Safe to repeat: states only move forward.
 
-    Lock order: receipts, ledger, progress last.
+    Lock order: receipts, ledger, progress last. Raises LockNotAvailable where somebody holds a row of a delivery or a
+    message for long, unless it `passes_over_locked` ones: their receipts wait.
     """
     async with connection.cursor(row_factory=class_row(InboxReceipt)) as cursor:
         await cursor.execute(_DUE)
@@ -164,11 +182,13 @@ async def fold_receipts(connection: HotConnection) -> int:
     if not page:
         return 0
     places = await _places_of(connection, page)
-    moves, met = await _moves(connection, page, places)
+    held = await _held_among(connection, places) if passes_over_locked else set()
+    free = [receipt for receipt in page if receipt.seq not in held]
+    moves, met = await _moves(connection, free, places)
     await _move(connection, moves)
-    await suppress(connection, _verdicts(page, places))
+    await suppress(connection, _verdicts(free, places))
     await _count(connection, moves)
-    waiting = [receipt.seq for receipt in page if _waits(receipt, places, met)]
+    waiting = [*held, *(receipt.seq for receipt in free if _waits(receipt, places, met))]
     await connection.execute(_LATER, [waiting])
     await connection.execute(
         "UPDATE receipts SET folded_at = now() WHERE seq = ANY(%s)",
@@ -197,11 +217,22 @@ async def _places_of(connection: HotConnection, page: Iterable[InboxReceipt]) ->
     return named
 
 
+async def _held_among(connection: HotConnection, places: Mapping[int, Place]) -> set[int]:
+    """The receipts, by seq, that cannot be folded now. Locks nothing: who asks takes them in the usual order later."""
+    wanted = places.values()
+    async with connection.transaction(force_rollback=True):
+        cursor = await connection.execute(
+            _HELD, {"run": [run for run, _ in wanted], "target_seq": [target_seq for _, target_seq in wanted]}
+        )
+        held = set(await cursor.fetchall())
+    return {seq for seq, place in places.items() if place in held}
+
+
 async def _moves(
     connection: HotConnection, page: Sequence[InboxReceipt], places: dict[int, Place]
 ) -> tuple[dict[Place, _Move], set[Place]]:
     """What goes forward, and the deliveries that the ledger knows."""
-    wanted = sorted(set(places.values()))
+    wanted = sorted({places[receipt.seq] for receipt in page if receipt.seq in places})
     cursor = await connection.execute(
         _LEDGER, {"run": [run for run, _ in wanted], "target_seq": [target_seq for _, target_seq in wanted]}
     )

@@ -11,11 +11,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from scheduler.context import TickContext
+from scheduler.fold import fold
 from shared.db.queries.receipts import append_receipts, fold_receipts, forget_receipts
 from shared.db.queries.suppressions import suppressed_among
 from shared.db.session import create_engine, hot_transaction
 from shared.domain.receipt import Receipt, ReceiptKind
 from shared.ids import run_floor
+from shared.queue.rings import Ringer
 from shared.settings import Settings
 from tests.factories import Factory
 
@@ -300,6 +303,36 @@ async def test_pages(story: Story) -> None:
 
     assert [await story.fold(), await story.fold(), await story.fold()] == [1_000, 1, 0]
     assert story.ledger() == [("sent", "pending")] * 4
+
+
+async def test_a_message_whose_rows_are_locked_keeps_no_other_s_receipts_from_being_folded(
+    story: Story, settings: Settings
+) -> None:
+    sums_held, delivery_held, free = RUN, RUN + 1, RUN + 2
+    for run in (sums_held, delivery_held, free):
+        story.start("sent", "sent", run=run)
+    people = [(run, person) for run in (sums_held, delivery_held, free) for person in (0, 1)]
+    await story.take(
+        *(story.receipt(K.BOUNCED, delivery_id=f"{run}-{story.targets[person]}") for run, person in people)
+    )
+    story.do("UPDATE receipts SET received_at = now() - interval '4 days'")  # nor are they given up
+    folded = "SELECT run, target_seq FROM deliveries WHERE receipt = 'bounced' ORDER BY 1, 2"
+    context = TickContext(story.engine, settings, Ringer(settings))
+    one, two = story.targets[:2]
+
+    with story.factory.connect() as stranger, stranger.transaction():
+        stranger.execute("SELECT FROM message_progress WHERE run = %s FOR UPDATE", [sums_held])
+        stranger.execute("SELECT FROM deliveries WHERE run = %s AND target_seq = %s FOR UPDATE", [delivery_held, one])
+        await fold(context)
+
+        assert story.ask(folded) == [(delivery_held, two), (free, one), (free, two)]
+        assert story.waiting() == 3
+    story.do("UPDATE receipts SET due_at = now()")
+    await fold(context)
+
+    assert story.ask(folded) == [(run, story.targets[person]) for run, person in people]
+    assert story.ask("SELECT sum(undelivered) FROM message_progress") == [(6,)]
+    assert story.waiting() == 0
 
 
 async def test_folded_receipts_are_forgotten_in_pages(story: Story) -> None:
