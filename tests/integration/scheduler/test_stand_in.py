@@ -217,6 +217,29 @@ async def test_a_message_whose_rows_are_locked_keeps_no_other_s_leases_from_bein
     assert rows == [("locked",)]
 
 
+async def test_the_log_tells_what_became_of_those_whose_worker_died(new_worker: MakeWorker, factory: Factory) -> None:
+    worker = new_worker()
+    worker.reachable_since -= 60
+    run = factory.message("sent-again-often", channel="push")
+    with factory.connect() as connection:
+        connection.execute(
+            "INSERT INTO batches (run, project_seq, message_seq, queue, provider_seq, targets, attempted_to,"
+            " resends, state, lease_until)"
+            " SELECT run, project_seq, seq, queue, 1, held, 2, times, 'claimed', now() - interval '1 second'"
+            " FROM messages, (VALUES ('push.fcm.bulk', '{1, 2}'::bigint[], %s), ('push.fcm.bulk', '{3, 4}', 0),"
+            " ('sms.twilio.bulk', '{5, 6}', 0)) AS lost (queue, held, times) WHERE run = %s",
+            [worker.settings.max_resends, run],
+        )
+
+    with capture_logs() as logs:
+        await recover(worker)
+
+    (told,) = [line for line in logs if line["event"] == "leases expired"]
+    told_of = {name: told[name] for name in ("batches", "exhausted", "resent", "left", "poisoned")}
+    # with the batch of this fixture, of which nothing was marked
+    assert told_of == {"batches": 4, "exhausted": 2, "resent": 2, "left": 2, "poisoned": 0}
+
+
 async def test_a_tick_is_known_by_its_age_also_where_the_database_s_clock_was_put_back(
     new_worker: MakeWorker, factory: Factory
 ) -> None:
