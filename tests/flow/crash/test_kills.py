@@ -102,16 +102,20 @@ def _is_finished(installation: Installation, run: int) -> bool:
 def test_ten_kills_lose_nobody(
     installation: Installation, audience: str, record_property: Callable[[str, object], None]
 ) -> None:
-    run = installation.factory.message(audience, channel="push", topics=[audience])
+    several = f"{audience}-more"
+    installation.factory.audience(RECIPIENTS, channel="push", prefix=several)
+    installation.factory.subscribe(installation.factory.topic(several), prefix=several)
+    run = installation.factory.message(audience, channel="push", topics=[audience, several])
 
     kills = _kill_in_turn(installation, run)
+    installation.set_faults(fcm={"latency_ms": 5})
     installation.await_finish(run, seconds=90)
 
     verdict = installation.judge(run)
     record_property("figure", f"{kills} kills, {verdict.copies} copies, bound {kills * WINDOW} (W = {WINDOW} per kill)")
     assert kills >= EFFECTIVE_KILLS
     assert verdict.violations == []
-    assert verdict.planned == verdict.sent == RECIPIENTS
+    assert verdict.planned == verdict.sent == 2 * RECIPIENTS
     assert verdict.copies <= verdict.resends <= kills * WINDOW
 
 
