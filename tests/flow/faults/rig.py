@@ -167,24 +167,25 @@ class Rig:
         self.start_again(*names)
         self.installation.system.supervisor.await_ready(*names, timeout_seconds=SECONDS)
 
-    def replace(self, name: str, environment: Mapping[str, str]) -> Role:
-        """Kill the role and start it with these further variables; what to start again afterwards."""
-        supervisor = self.installation.system.supervisor
-        (role,) = [role for role in supervisor.roles if role.name == name]
-        if supervisor.process_id(name) is not None:
-            supervisor.kill(name)
-        supervisor.start(replace(role, environment={**role.environment, **environment}))
-        supervisor.await_ready(name, timeout_seconds=SECONDS)
-        return role
+    @contextmanager
+    def replaced(self, environments: Mapping[str, Mapping[str, str]]) -> Iterator[None]:
+        """Roles by name that are killed and run with these further variables; afterwards without them."""
+        original = [role for role in self.installation.system.supervisor.roles if role.name in environments]
+        self._exchange(
+            [replace(role, environment={**role.environment, **environments[role.name]}) for role in original]
+        )
+        try:
+            yield
+        finally:
+            self._exchange(original)
 
-    def restore(self, *roles: Role) -> None:
-        """Start roles as they were before `replace`."""
+    def _exchange(self, roles: list[Role]) -> None:
         supervisor = self.installation.system.supervisor
         for role in roles:
             if supervisor.process_id(role.name) is not None:
                 supervisor.kill(role.name)
             supervisor.start(role)
-        supervisor.await_ready(timeout_seconds=SECONDS)
+        supervisor.await_ready(*(role.name for role in roles), timeout_seconds=SECONDS)
 
     @contextmanager
     def further_api(self, environment: Mapping[str, str] | None = None) -> Iterator[str]:
@@ -225,6 +226,11 @@ class Rig:
         lines = connection.getresponse().read().decode().splitlines()
         connection.close()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(sample))
+
+    def log_lines(self, name: str, read_from: int = 0) -> list[dict[str, object]]:
+        """What a role has written, behind so many bytes. Fails at a line that is no JSON."""
+        log = self.installation.system.supervisor.log_of(name).read_bytes()[read_from:]
+        return [json.loads(line) for line in log.splitlines()]
 
 
 @contextmanager

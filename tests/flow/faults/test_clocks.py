@@ -26,9 +26,8 @@ def wrong_rig(rig: Rig) -> Iterator[Rig]:
         "scheduler": BEHIND,
         "scheduler-2": AHEAD,
     }
-    original = [rig.replace(name, environment) for name, environment in clocks.items()]
-    yield rig
-    rig.restore(*original)
+    with rig.replaced(clocks):
+        yield rig
 
 
 def test_roles_with_wrong_clocks_send_in_time_and_take_nobody_s_work(wrong_rig: Rig) -> None:
@@ -55,11 +54,10 @@ def test_roles_with_wrong_clocks_send_in_time_and_take_nobody_s_work(wrong_rig: 
     assert arrived["at"] >= due.timestamp() - 0.01
 
 
-@pytest.mark.parametrize("clock", [AHEAD, BEHIND], ids=["ahead", "behind"])
-def test_an_api_with_a_wrong_clock_knows_what_lies_in_the_future(rig: Rig, clock: Mapping[str, str]) -> None:
+def test_an_api_whose_clock_is_ahead_knows_what_lies_in_the_future(rig: Rig) -> None:
     factory = rig.installation.factory
     headers = {"X-Appwrite-Project": factory.project_id, "X-Appwrite-Key": factory.key}
-    with rig.further_api(clock) as endpoint:
+    with rig.further_api(AHEAD) as endpoint:
         statuses = [
             requests.post(
                 f"{endpoint}/messaging/messages/push",

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(240)
 
 def test_nobody_gets_more_copies_than_the_setting_allows(rig: Rig) -> None:
     rig.slow_down(milliseconds=300)
-    campaign = rig.send("email", 20)
+    campaign = rig.send("email", 10)
 
     killed: set[int] = set()
     while len(killed) < MOST_KILLS and not rig.is_finished(campaign):
@@ -35,10 +35,10 @@ def test_nobody_gets_more_copies_than_the_setting_allows(rig: Rig) -> None:
 
 def test_a_recipient_that_kills_its_worker_is_given_up_and_the_others_get_theirs(rig: Rig) -> None:
     rig.slow_down(milliseconds=300)
-    campaign = rig.send("email", 150)
+    campaign = rig.send("email", 100)
     rig.until_planned(campaign)
     ((poison, address),) = rig.ask(
-        "SELECT seq, identifier FROM targets WHERE id = %s", f"{rig.audience('email', 150)}-75"
+        "SELECT seq, identifier FROM targets WHERE id = %s", f"{rig.audience('email', 100)}-50"
     )
 
     killed: set[int] = set()

@@ -19,20 +19,20 @@ def door(rig: Rig) -> Iterator[Door]:
     """Through which workers reach the mail server."""
     with Door(rig.installation.simulator["smtp"]).standing() as door:
         environment = {"TIDINGS_ENDPOINT_SMTP": f"127.0.0.1:{door.port}"}
-        original = [rig.replace(name, environment) for name in ("worker-1", "worker-2")]
-        yield door
-        rig.restore(*original)
+        with rig.replaced(dict.fromkeys(("worker-1", "worker-2"), environment)):
+            yield door
 
 
 def test_a_dead_provider_is_left_alone(rig: Rig, door: Door) -> None:
+    rig.slow_down(milliseconds=20)
     door.is_open = False
-    mails = rig.send("email", 250)
+    mails = rig.send("email", 150)
     wait_until(lambda: len(door.refused_at) >= 5, seconds=SECONDS)
     time.sleep(2.0)  # until it is known to be dead
 
     began, before = time.monotonic(), _attempts(rig, mails.run)
-    rig.finish(rig.send("sms", 150), rig.send("push", 150))
-    time.sleep(max(0.0, began + 5.0 - time.monotonic()))
+    rig.finish(rig.send("sms", 60), rig.send("push", 60))
+    time.sleep(max(0.0, began + 3.0 - time.monotonic()))
     seconds, after = time.monotonic() - began, _attempts(rig, mails.run)
 
     assert door.refusals_since(began) <= PROCESSES * (seconds + 1)

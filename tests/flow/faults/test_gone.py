@@ -32,7 +32,7 @@ def test_all_workers_killed_at_once_cost_nobody_a_message(rig: Rig) -> None:
 
 
 def test_roles_replaced_in_turn_under_load_lose_and_double_nothing(rig: Rig) -> None:
-    campaigns = [rig.send("email", 250), rig.send("sms", 250)]
+    campaigns = [rig.send("email", 250), rig.send("sms", 150)]
     with Callers(rig, [rig.installation.endpoint]).calling() as callers:
         for names in (("worker-1", "scheduler"), ("worker-2", "scheduler-2")):
             rig.until_at_work(names[0])
@@ -49,12 +49,12 @@ def test_roles_replaced_in_turn_under_load_lose_and_double_nothing(rig: Rig) -> 
 
 def test_planning_goes_on_where_a_killed_worker_left_it(rig: Rig) -> None:
     rig.slow_down(milliseconds=20)
-    campaigns = [rig.send("email", 1_500), rig.send("sms", 500)]
+    campaigns = [rig.send("email", 800), rig.send("sms", 150)]
     chance = random.Random(20261130)
     backends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tidings-worker'"
 
     killed = 0
-    for number in range(6):
+    for number in range(5):
         (fault,) = chance.choices((rig.kill, rig.kill_child, None), (1, 3, 2))
         name = WORKERS[number % 2]
         time.sleep(chance.uniform(0.1, 0.4))
@@ -73,9 +73,9 @@ def test_schedulers_killed_at_random_release_every_message_once_and_none_early(r
     target = f"{rig.audience('push', 20)}-1"
     chance = random.Random(20261130)
     due = {}
-    for number in range(20):
+    for number in range(12):
         title = f"Scheduled {number}"
-        due[title] = datetime.now(UTC) + timedelta(seconds=chance.uniform(1.0, 6.0))
+        due[title] = datetime.now(UTC) + timedelta(seconds=chance.uniform(1.0, 4.0))
         rig.do(
             "INSERT INTO messages (project_seq, id, channel, status, lane, data, topics, users, targets, scheduled_at)"
             " VALUES (%s, %s, 'push', 'scheduled', 'transactional', %s, '{}', '{}', %s, %s)",
@@ -102,8 +102,9 @@ def test_schedulers_killed_at_random_release_every_message_once_and_none_early(r
 
 
 def test_apis_replaced_in_turn_answer_everybody(rig: Rig) -> None:
+    rig.slow_down(milliseconds=5)
     with rig.further_api() as other:
-        with Callers(rig, [rig.installation.endpoint, other]).calling(callers=10, pause_seconds=0.0) as callers:
+        with Callers(rig, [rig.installation.endpoint, other]).calling(callers=8, pause_seconds=0.02) as callers:
             for name in ("api", "api-2"):
                 rig.terminate(name)
                 rig.mend(name)

@@ -1,6 +1,5 @@
 """What logs say of an outage: a line of JSON for each thing that happened, no tracebacks, nothing grave."""
 
-import json
 import time
 
 import pytest
@@ -31,9 +30,9 @@ def test_an_outage_of_the_database_is_told_in_lines_without_tracebacks(rig: Rig)
     assert callers.statuses.keys() <= {201, 503}
 
     for name in ROLES:
-        lines = _lines(rig, name, read_from[name])
+        lines = rig.log_lines(name, read_from[name])
         assert [line for line in lines if "exception" in line or line["level"] not in {"info", "warning"}] == []
-    assert "tick failed" in {line["event"] for name in ROLES for line in _lines(rig, name, read_from[name])}
+    assert "tick failed" in {line["event"] for name in ROLES for line in rig.log_lines(name, read_from[name])}
 
 
 def _end_all_sessions(rig: Rig) -> None:
@@ -44,9 +43,3 @@ def _end_all_sessions(rig: Rig) -> None:
 
 def _size(rig: Rig, name: str) -> int:
     return rig.installation.system.supervisor.log_of(name).stat().st_size
-
-
-def _lines(rig: Rig, name: str, read_from: int) -> list[dict[str, object]]:
-    """Fails at a line that is no JSON."""
-    log = rig.installation.system.supervisor.log_of(name).read_bytes()[read_from:]
-    return [json.loads(line) for line in log.splitlines()]

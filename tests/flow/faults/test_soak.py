@@ -17,7 +17,7 @@ SEED = int(os.environ.get("TIDINGS_SOAK_SEED", "") or secrets.randbelow(1_000_00
 """Of the faults and their order; times are the machine's own."""
 
 LONG_SECONDS = float(os.environ.get("TIDINGS_SOAK_SECONDS", "600"))
-SHORT_SECONDS = 45.0
+SHORT_SECONDS = 20.0
 
 ROLES = ("worker-1", "worker-1", "worker-2", "worker-2", "scheduler", "scheduler-2", "api")
 TROUBLE = {"throttle_rate": 0.1, "dropped_rate": 0.05, "silent_rate": 0.02, "transient_once_rate": 0.1}
