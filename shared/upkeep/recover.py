@@ -31,10 +31,10 @@ async def recover(context: UpkeepContext) -> None:
     """
     if not may_recover(context):
         return
-    async with hot_statements(context.engine) as connection:
-        if ended := await end_silent_copies(connection, after_seconds=STATEMENT_TIMEOUT_MS / 1000):
-            # what they hold locked, recovery and planning pass over
-            log.warning("sessions ended that stood still", sessions=ended)
+    began = time.monotonic()
+    await _end_silent_copies(context)
+    if _stood_still(context, began):
+        return
     while True:
         try:
             recovered = await _recover_page(context)
@@ -61,6 +61,13 @@ async def recover(context: UpkeepContext) -> None:
             return
 
 
+async def _end_silent_copies(context: UpkeepContext) -> None:
+    """What they hold locked, recovery and planning pass over."""
+    async with hot_statements(context.engine) as connection:
+        if ended := await end_silent_copies(connection, after_seconds=STATEMENT_TIMEOUT_MS / 1000):
+            log.warning("sessions ended that stood still", sessions=ended)
+
+
 async def _recover_page(context: UpkeepContext, *, passes_over_locked: bool = False) -> Recovered | None:
     """None: put off, for the database was silent meanwhile."""
     began = time.monotonic()
@@ -73,13 +80,20 @@ async def _recover_page(context: UpkeepContext, *, passes_over_locked: bool = Fa
             limit=RECOVERED_AT_ONCE,
             passes_over_locked=passes_over_locked,
         )
-        if time.monotonic() - began > context.settings.lease_seconds / 2:
-            # it stood still meanwhile: what ran out in that time are the leases of the living
+        if _stood_still(context, began):
             await connection.rollback()
-            context.reachable_since = time.monotonic()
-            log.warning("recovery put off, the database was silent")
             return None
     return recovered
+
+
+def _stood_still(context: UpkeepContext, began: float) -> bool:
+    """Whether the database was silent since then: what ran out in that time are the leases of the living."""
+    now = time.monotonic()
+    if now - began <= context.settings.lease_seconds / 2:
+        return False
+    context.reachable_since = now
+    log.warning("recovery put off, the database was silent")
+    return True
 
 
 def _rule_of(kind: str) -> UnknownRule:
