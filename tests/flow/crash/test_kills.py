@@ -102,7 +102,7 @@ def _is_finished(installation: Installation, run: int) -> bool:
 def test_ten_kills_lose_nobody(
     installation: Installation, audience: str, record_property: Callable[[str, object], None]
 ) -> None:
-    several = f"{audience}-more"
+    several = f"{audience}more"
     installation.factory.audience(RECIPIENTS, channel="push", prefix=several)
     installation.factory.subscribe(installation.factory.topic(several), prefix=several)
     run = installation.factory.message(audience, channel="push", topics=[audience, several])
