@@ -196,7 +196,11 @@ class OpenAccount:
         """Whether more batches of it are worth claiming, with so many recipients claimed and not yet marked."""
         if self.is_faulty:  # its batches are claimed all the same, so that each is told why it waits
             return True
-        return not self.is_probed and unmarked < self.pace.share.most(lane)
+        if self.is_probed:
+            return False
+        share = self.pace.share
+        most = 1 if not share.is_answering and share.room(lane) <= 0 else share.most(lane)
+        return unmarked < (min(most, self.rate.most) if self.rate else most)
 
     def _note_failure(self, reason: str, after_seconds: float) -> None:
         self.pace.note(answers=0, refusals=1)

@@ -56,6 +56,7 @@ class OpenBatch:
     waiting_since: datetime | None = None
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
     # how it goes on
+    is_waiting: bool = False  # for its account: for slots, its rate, its rest or its retry budget; or for files
     is_stale: bool = False  # a newer token holds it: nothing of ours is written any more
     is_stopping: bool = False  # mark nothing further; what is in flight is still recorded
 

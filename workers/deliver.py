@@ -98,6 +98,7 @@ class Deliverer:
 
     async def _send_with_files(self, batch: OpenBatch) -> None:
         """As `_send_all`, once the files are here: no transaction is open, and other batches go on meanwhile."""
+        batch.is_waiting = True
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self._provider_timeout_seconds(batch.queue.kind)):
@@ -131,6 +132,7 @@ class Deliverer:
         groups: set[asyncio.Task[None]] = set()
         try:
             while batch.unmarked and not self._is_to_stop(batch):
+                batch.is_waiting = True
                 pause_seconds = self._pause_seconds(account, batch)
                 if pause_seconds > LONG_REST_SECONDS:
                     break
@@ -200,6 +202,7 @@ class Deliverer:
         if not taken:
             return
         start = batch.mark_to
+        batch.is_waiting = False
         try:
             await self._recorder.mark(batch, start + taken)
         except BaseException:

@@ -7,8 +7,9 @@ provider that is silent, slow or gone holds up its own account's recipients. Onl
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
@@ -53,7 +54,27 @@ MOST_TURNS: Final = 256
 PROBES_AT_ONCE: Final = 8
 """Accounts of a queue that one look probes: each costs a claim of its own, which others wait for."""
 
+MOST_HELD: Final = 4
+"""Times what one account takes: so many recipients of a queue may wait here for their accounts, over all of these. An
+account of which none waits yet is served beyond that.
+"""
+
 log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Unmarked:
+    """Recipients of one queue that are claimed and not yet marked."""
+
+    of_account: dict[int, int] = field(default_factory=dict)  # key: provider_seq
+    in_all: int = 0
+    in_hand: int = 0  # in all but those that wait for their account: these must not keep out who need not wait
+
+    def add(self, provider_seq: int, count: int, *, is_waiting: bool) -> None:
+        self.of_account[provider_seq] = self.of_account.get(provider_seq, 0) + count
+        self.in_all += count
+        if not is_waiting:
+            self.in_hand += count
 
 
 class Drain:
@@ -193,19 +214,23 @@ class Drain:
     async def _claim(self, due: Sequence[str]) -> int:
         """Claim where there is room to send; the number of batches taken."""
         claimed = 0
+        unmarked = self._unmarked()
         for name in due:
             if self._is_stopping:
                 break
             queue = parse_delivery_queue(name)
-            unmarked = self._unmarked(queue)
+            held = unmarked[name]
             batches: list[OpenBatch] = []
             for provider_seq in self._accounts.to_probe(queue)[:PROBES_AT_ONCE]:
-                if not unmarked.get(provider_seq):
+                if not held.of_account.get(provider_seq):
                     batches += await self._claimer.claim_of(provider_seq, name)
-            closed = self._accounts.closed_for(queue, unmarked)
-            room = self._room(queue, unmarked, closed)
+            closed = {*self._accounts.closed_for(queue, held.of_account)}
+            room = self._most(queue)
+            if held.in_all >= MOST_HELD * room:
+                closed |= held.of_account.keys()  # whoever has nothing here yet finds room all the same
+            room -= held.in_hand
             if room > 0:
-                batches += await self._claimer.claim(name, turns=MOST_TURNS, room=room, excluded_providers=closed)
+                batches += await self._claimer.claim(name, turns=MOST_TURNS, room=room, excluded_providers=[*closed])
             for batch in batches:
                 batch.is_stopping = self._is_stopping
                 task = asyncio.create_task(self._deliverer.deliver(batch))
@@ -214,22 +239,19 @@ class Drain:
             claimed += len(batches)
         return claimed
 
-    def _unmarked(self, queue: DeliveryQueue) -> dict[int, int]:
-        """Recipients of the queue that are claimed and not yet marked, by provider_seq."""
-        unmarked: defaultdict[int, int] = defaultdict(int)
+    def _unmarked(self) -> defaultdict[str, _Unmarked]:
+        """What this process holds of each queue."""
+        held: defaultdict[str, _Unmarked] = defaultdict(_Unmarked)
         for batch in self._delivering.values():
-            if batch.queue == queue and batch.unmarked and not batch.is_stopping:
-                unmarked[batch.claimed.provider_seq] += batch.unmarked
-        return unmarked
+            if (count := batch.unmarked) and not batch.is_stopping:
+                held[batch.claimed.queue].add(batch.claimed.provider_seq, count, is_waiting=batch.is_waiting)
+        return held
 
-    def _room(self, queue: DeliveryQueue, unmarked: Mapping[int, int], closed: Sequence[int]) -> int:
-        """Recipients worth claiming: enough is held to fill what one account takes, beside what accounts hold that have
-        no room for more.
-        """
+    def _most(self, queue: DeliveryQueue) -> int:
+        """Recipients of a queue worth having in hand: enough to fill what one account takes."""
         most = self._window.most(queue.lane)
-        if (limit := self._accounts.limit_of(queue.kind)) is not None:
-            most = min(most, limit)
-        return most - sum(unmarked[provider_seq] for provider_seq in unmarked.keys() - closed)
+        limit = self._accounts.limit_of(queue.kind)
+        return most if limit is None else min(most, limit)
 
     async def _refresh(self) -> None:
         """Load anew what batches need that have been sent for a while, or stop them where it tells to."""

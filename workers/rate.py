@@ -1,6 +1,7 @@
 """How fast an account may send: tokens leased from its bucket in Postgres, a tenth of a second's worth at a time."""
 
 import asyncio
+from math import ceil
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -26,6 +27,11 @@ class Rate:
         self._tokens = 0
         self._is_open = False
         self._leasing = asyncio.Lock()
+
+    @property
+    def most(self) -> int:
+        """Recipients that it lets through within a second, and one at least."""
+        return ceil(self._per_second)
 
     async def take(self, wanted: int) -> int:
         """Tokens, up to `wanted`; 0 when none came for LONGEST_WAIT_SECONDS."""

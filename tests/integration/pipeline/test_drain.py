@@ -1,7 +1,7 @@
 """One process at work: whoever is slow, silent or gone holds up nobody else, and a stop leaves nothing open."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -58,16 +58,22 @@ def well() -> Provider:
 
 @asynccontextmanager
 async def at_work(
-    bench: Bench, accounts: dict[str, Provider], *, unrung_seconds: float = 0.2
+    bench: Bench,
+    accounts: dict[str, Provider],
+    *,
+    unrung_seconds: float = 0.2,
+    rates: Mapping[str, float] | None = None,
 ) -> AsyncIterator[Process]:
-    """A process that serves FCM accounts of these names."""
-    seqs = {bench.factory.provider("fcm", name, credentials={}): provider for name, provider in accounts.items()}
+    """A process that serves FCM accounts of these names, some at a rate."""
+    named = {name: bench.factory.provider("fcm", name, credentials={}) for name in accounts}
+    seqs = {seq: accounts[name] for name, seq in named.items()}
+    limits = {named[name]: per_second for name, per_second in (rates or {}).items()}
 
     def make(_kind: str, account: Account, _is_live: bool) -> Adapter:  # noqa: FBT001  # a callback
         return seqs[account.provider_seq]
 
     policy = replace(POLICY, base_seconds=0.05, cap_seconds=0.1, max_resends=100, quick_retries=1_000)
-    async with working(bench, next(iter(accounts.values())), make=make, policy=policy) as worker:
+    async with working(bench, next(iter(accounts.values())), make=make, policy=policy, rates=limits) as worker:
         drain = Drain(
             engine=bench.engine,
             queues=["fan_out", *(queue.name for queue in DELIVERY_QUEUES)],
@@ -196,3 +202,19 @@ async def test_a_database_that_was_away_is_served_again(bench: Bench, well: Prov
         )
         run = process.message_to("own")
         await process.until(lambda: process.is_sent(run))
+
+
+async def test_accounts_that_wait_for_their_rate_hold_up_no_other(bench: Bench, well: Provider) -> None:
+    accounts = {f"slow{number}": Provider() for number in range(4)}
+    for provider in accounts.values():
+        provider.may_answer.set()
+    rates = dict.fromkeys(accounts, 0.5)
+    async with at_work(bench, {"well": well, **accounts}, rates=rates) as process:
+        await process.until_sent(process.message_to("well"))
+        for _ in range(30):
+            for name in accounts:
+                process.message_to(name)
+        for _ in range(3):
+            await process.until_sent(process.message_to("well"))
+
+        assert all(len(provider.asked) < 30 for provider in accounts.values())

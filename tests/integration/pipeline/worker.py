@@ -1,7 +1,7 @@
 """A worker's parts on one event loop, with a provider whose answers a test decides."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -20,6 +20,7 @@ from workers.attachments import Attachments
 from workers.batch import OpenBatch
 from workers.claim import Claimer
 from workers.deliver import Deliverer
+from workers.rate import Rate
 from workers.recorder import Recorder
 from workers.window import Window
 
@@ -104,18 +105,20 @@ async def working(
     provider: Provider,
     *,
     make: Callable[[str, Account, bool], Adapter] | None = None,
+    rates: Mapping[int, float] | None = None,
     policy: RetryPolicy = POLICY,
     contents: FileContents | None = None,
     lease_seconds: float = LEASE_SECONDS,
 ) -> AsyncIterator[Worker]:
-    """`provider` answers for every account, unless `make` says otherwise."""
+    """`provider` answers for every account, unless `make` says otherwise. `rates`: a second, by provider_seq."""
+    limits = rates or {}
     clock, window = DatabaseClock(), Window(60)
     recorder = Recorder(bench.engine, clock, policy, lease_seconds=lease_seconds)
     accounts = Accounts(
         open_secret_box(bench.settings),
         window,
         make or (lambda _kind, _account, _is_live: provider),
-        lambda _provider: None,
+        lambda account: Rate(bench.engine, account.seq, limits[account.seq]) if account.seq in limits else None,
     )
     deliverer = Deliverer(
         recorder=recorder,
