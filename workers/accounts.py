@@ -292,11 +292,11 @@ class Accounts:
             if account.provider.kind == queue.kind and not account.is_open_for(queue.lane, unmarked.get(seq, 0))
         ]
 
-    def to_probe(self, queue: DeliveryQueue) -> list[int]:
-        """provider_seqs of which one batch should be claimed, to find out whether the account works again."""
+    def to_probe(self, queue: DeliveryQueue) -> list[LoadedProvider]:
+        """Those of which one batch should be claimed, to find out whether the account works again."""
         return [
-            seq
-            for seq, account in self._open.items()
+            account.provider
+            for account in self._open.values()
             if account.provider.kind == queue.kind and not account.is_faulty and account.is_to_be_probed
         ]
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import metrics
 from shared.db.queries.claim import (
+    Claim,
     ClaimedBatch,
     LoadedMessage,
     LoadedProvider,
@@ -77,20 +78,12 @@ class Claimer:
             )
         return await self._load_claimed(claimed, began)
 
-    async def claim_of(self, provider_seq: int, queue: str) -> list[OpenBatch]:
-        """The oldest batch that is due of one account, out of turn."""
+    async def claim_of(self, provider: LoadedProvider, queue: str) -> list[OpenBatch]:
+        """A batch that is due of one account, out of turn: of its oldest message that has one."""
         began = time.monotonic()
+        after = Turn(provider.project_seq, provider.seq)
         async with hot_statements(self._engine) as connection:
-            claim = await claim_batches(
-                connection,
-                queue=queue,
-                after=Turn(),
-                turns=1,
-                room=1,
-                lease_seconds=self._lease_seconds,
-                worker=self._worker,
-                only_provider=provider_seq,
-            )
+            claim = await self._claim_some(connection, queue, after, turns=1, room=1, only_provider=provider.seq)
         return await self._load_claimed(claim.batches, began)
 
     async def _load_claimed(self, claimed: Sequence[ClaimedBatch], began: float) -> list[OpenBatch]:
@@ -123,32 +116,50 @@ class Claimer:
     async def _claim(
         self, connection: HotConnection, queue: str, *, turns: int, room: int, excluded_providers: Sequence[int]
     ) -> list[ClaimedBatch]:
-        """Go on with the round; where it ends before turns and room are used, start the next. Where nothing was found
-        among all that it may look at, look behind that, some times: much may wait there for nothing but its time.
-        """
-        claim_after = partial(
-            claim_batches,
-            connection,
-            queue=queue,
-            lease_seconds=self._lease_seconds,
-            worker=self._worker,
-            excluded_providers=excluded_providers,
-        )
+        """Go on with the round; where it ends before turns and room are used, start the next."""
+        claim_after = partial(self._claim_some, connection, queue, excluded_providers=excluded_providers)
         after = self._turns.get(queue, Turn())
-        claim = await claim_after(after=after, turns=turns, room=room)
-        for _ in range(FURTHER_LOOKS):
-            if claim.batches or claim.next == Turn():
-                break
-            claim = await claim_after(after=claim.next, turns=turns, room=room)
+        claim = await claim_after(after, turns=turns, room=room)
         claimed = claim.batches
         if claim.next == Turn() != after:
             turns -= len({(batch.message_seq, batch.provider_seq) for batch in claimed})
             room -= sum(batch.unmarked for batch in claimed)
             if turns > 0 and room > 0:
-                claim = await claim_after(after=Turn(), turns=turns, room=room)
+                claim = await claim_after(Turn(), turns=turns, room=room)
                 claimed += claim.batches
         self._turns[queue] = claim.next
         return claimed
+
+    async def _claim_some(
+        self,
+        connection: HotConnection,
+        queue: str,
+        after: Turn,
+        *,
+        turns: int,
+        room: int,
+        excluded_providers: Sequence[int] = (),
+        only_provider: int | None = None,
+    ) -> Claim:
+        """Where nothing was found among all that a claim may look at, look behind that, some times: much may wait there
+        for nothing but its time.
+        """
+        for _ in range(1 + FURTHER_LOOKS):
+            claim = await claim_batches(
+                connection,
+                queue=queue,
+                after=after,
+                turns=turns,
+                room=room,
+                lease_seconds=self._lease_seconds,
+                worker=self._worker,
+                excluded_providers=excluded_providers,
+                only_provider=only_provider,
+            )
+            after = claim.next
+            if claim.batches or after == Turn():
+                break
+        return claim
 
     async def _load(
         self, connection: HotConnection, claimed: Sequence[ClaimedBatch], unsent: Mapping[int, Sequence[int]]

@@ -10,12 +10,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from math import inf
 from typing import Final
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from shared.db.queries.claim import LoadedProvider
 from shared.db.queries.due import find_due_fan_outs, find_open_queues
 from shared.db.session import hot_statements
 from shared.domain.queues import FAN_OUT_QUEUE, DeliveryQueue, parse_delivery_queue
@@ -114,6 +116,7 @@ class Drain:
         self._has_ended = asyncio.Event()
         self._next_due_seconds = inf  # at the last look
         self._rung_at = 0.0  # monotonic
+        self._probed_last: dict[str, int] = {}  # queue -> provider_seq that was probed last, or would have been
         self._refreshed_at = self._closed_idle_at = time.monotonic()
 
     async def hear(self) -> None:
@@ -221,9 +224,8 @@ class Drain:
             queue = parse_delivery_queue(name)
             held = unmarked[name]
             batches: list[OpenBatch] = []
-            for provider_seq in self._accounts.to_probe(queue)[:PROBES_AT_ONCE]:
-                if not held.of_account.get(provider_seq):
-                    batches += await self._claimer.claim_of(provider_seq, name)
+            for provider in self._next_to_probe(queue, held):
+                batches += await self._claimer.claim_of(provider, name)
             closed = {*self._accounts.closed_for(queue, held.of_account)}
             room = self._most(queue)
             if held.in_all >= MOST_HELD * room:
@@ -246,6 +248,15 @@ class Drain:
             if (count := batch.unmarked) and not batch.is_stopping:
                 held[batch.claimed.queue].add(batch.claimed.provider_seq, count, is_waiting=batch.is_waiting)
         return held
+
+    def _next_to_probe(self, queue: DeliveryQueue, held: _Unmarked) -> list[LoadedProvider]:
+        """Some of the accounts to be probed, in turns: of many of them nothing may be due for long."""
+        waiting = [one for one in self._accounts.to_probe(queue) if one.seq not in held.of_account]
+        last = self._probed_last.get(queue.name, 0)
+        chosen = nsmallest(PROBES_AT_ONCE, waiting, key=lambda one: (one.seq <= last, one.seq))
+        if chosen:
+            self._probed_last[queue.name] = chosen[-1].seq
+        return chosen
 
     def _most(self, queue: DeliveryQueue) -> int:
         """Recipients of a queue worth having in hand: enough to fill what one account takes."""

@@ -59,6 +59,7 @@ WITH RECURSIVE walked AS (
         LIMIT 1
     ) AS next
     WHERE walked.turn < %(turns)s AND walked.step < %(steps)s AND walked.found < %(room)s
+        AND (walked.provider_seq = %(only)s) IS NOT FALSE
 ), picked AS (
     SELECT walked.project_seq, walked.provider_seq, walked.message_seq, pick.*
     FROM walked
@@ -183,7 +184,8 @@ async def claim_batches(
     the walk went once round all messages.
 
     `room`: recipients that can be sent now; a single batch is taken though it is larger. `excluded_providers`: accounts
-    whose batches stay where they are; `only_provider`: the one to take batches of. Committed at once by the caller.
+    whose batches stay where they are; `only_provider`: the one to take batches of, with `after` at it, too. Committed
+    at once by the caller.
     """
     cursor = await connection.execute(
         _CLAIM,

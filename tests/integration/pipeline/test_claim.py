@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from shared.db.queries import claim as claim_queries
-from shared.db.queries.claim import renew_leases
+from shared.db.queries.claim import load_providers, renew_leases
 from shared.db.session import hot_transaction
 from shared.domain.clock import DatabaseClock
 from tests.factories import Factory
@@ -239,13 +239,19 @@ async def test_an_account_that_can_send_nothing_is_passed_over_at_once(
     assert [batch.claimed.run for batch in claimed] == [due]
 
 
-async def test_one_account_s_oldest_batch_can_be_claimed_out_of_turn(bench: Bench) -> None:
+async def test_one_account_s_oldest_batch_can_be_claimed_out_of_turn(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(6):
         await bench.planned_campaign(1)
     other = bench.factory.provider("fcm", "other", credentials={})
-    runs = [await bench.planned_campaign(1) for _ in range(2)]
-    bench.do("UPDATE batches SET provider_seq = %s WHERE run = ANY(%s)", other, runs)
+    waiting, *due = [await bench.planned_campaign(1) for _ in range(3)]
+    bench.do("UPDATE batches SET provider_seq = %s WHERE run = ANY(%s)", other, [waiting, *due])
+    bench.do("UPDATE batches SET due_at = now() + interval '1 hour' WHERE run = %s", waiting)
+    monkeypatch.setattr(claim_queries, "MOST_STEPS", 2)  # however much is due at accounts before it
+    async with hot_transaction(bench.engine) as connection:
+        providers = {one.seq: one for one in await load_providers(connection, [bench.factory.project_seq])}
 
-    claimed = await _claimer(bench).claim_of(other, QUEUE)
+    claims = [await _claimer(bench).claim_of(providers[other], QUEUE) for _ in range(3)]
 
-    assert [batch.claimed.run for batch in claimed] == runs[:1]
+    assert [[batch.claimed.run for batch in claim] for claim in claims] == [[due[0]], [due[1]], []]

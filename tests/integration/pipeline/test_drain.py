@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 import pytest
 
 from shared.domain.outcome import Retry, Unknown
-from shared.domain.queues import DELIVERY_QUEUES
+from shared.domain.queues import DELIVERY_QUEUES, DeliveryQueue
+from shared.domain.status import Lane
 from shared.providers.contract import Account, Adapter
 from shared.queue.rings import Ringer
 from tests.integration.pipeline.conftest import Bench
 from tests.integration.pipeline.worker import Provider, Worker, working
 from tests.unit.workers.batches import POLICY
-from workers.drain import REFRESH_SECONDS, Drain
+from workers.accounts import FAILURES_THAT_REST
+from workers.drain import PROBES_AT_ONCE, REFRESH_SECONDS, Drain
 from workers.fan_out import Planner
 
 UNREACHABLE = Retry("connection refused", scope="provider")
@@ -218,3 +220,26 @@ async def test_accounts_that_wait_for_their_rate_hold_up_no_other(bench: Bench, 
             await process.until_sent(process.message_to("well"))
 
         assert all(len(provider.asked) < 30 for provider in accounts.values())
+
+
+async def test_accounts_at_rest_with_nothing_due_keep_no_other_from_being_probed(bench: Bench, well: Provider) -> None:
+    providers = [Provider(answer=lambda _request: UNREACHABLE) for _ in range(PROBES_AT_ONCE + 1)]
+    for provider in providers:
+        provider.may_answer.set()
+    async with at_work(bench, {f"away{number}": provider for number, provider in enumerate(providers)}) as process:
+        for number, provider in enumerate(providers):
+            run = process.message_to(f"away{number}", 20)
+            await provider.is_called.wait()
+        await process.until(lambda: all(len(provider.asked) > FAILURES_THAT_REST for provider in providers))
+        while bench.ask(
+            "SELECT FROM batches WHERE run <> %s AND (state = 'claimed' OR due_at < now() + interval '1 minute')", run
+        ):
+            bench.do(
+                "UPDATE batches SET due_at = now() + interval '1 hour' WHERE run <> %s AND state = 'due'",
+                run,
+            )
+            await asyncio.sleep(0.05)
+        queue = DeliveryQueue("fcm", Lane.TRANSACTIONAL)
+        await process.until(lambda: len(process.worker.accounts.to_probe(queue)) >= PROBES_AT_ONCE)
+        providers[-1].answer = well.answer
+        await process.until_sent(run)
