@@ -220,7 +220,9 @@ class Deliverer:
         """
         if batch.is_retry:
             wanted = account.retries.take(wanted)
-        allowed = await account.rate.take(wanted) if account.rate and wanted else wanted
+        allowed = wanted
+        if account.rate and wanted:
+            allowed = await account.rate.take(wanted, is_wanted=lambda: not self._is_to_stop(batch))
         taken = await batch.share.take(batch.queue.lane, allowed) if allowed else 0
         is_in_vain = self._is_to_stop(batch) or account.rest_seconds(batch.claimed.run) > 0.0
         if wanted > 1 and account.must_probe(batch.claimed.run):

@@ -1,16 +1,21 @@
 """How fast an account may send: tokens leased from its bucket in Postgres, a tenth of a second's worth at a time."""
 
 import asyncio
+from collections.abc import Callable
 from math import ceil
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.queries.buckets import BURST_SECONDS, lease_tokens, open_bucket
 from shared.db.session import hot_statements
+from workers.recorder import DATABASE_AWAY, RECONNECT_SECONDS
 
 SHORTEST_WAIT_SECONDS = 0.02
 LONGEST_WAIT_SECONDS = 0.5
 """So that a batch notices in time that its process stops, or that its account rests."""
+
+log = structlog.get_logger()
 
 
 class Rate:
@@ -26,6 +31,7 @@ class Rate:
         self._per_second = per_second
         self._tokens = 0
         self._is_open = False
+        self._is_away = False  # the database
         self._leasing = asyncio.Lock()
 
     @property
@@ -33,9 +39,13 @@ class Rate:
         """Recipients that it lets through within a second, and one at least."""
         return ceil(self._per_second)
 
-    async def take(self, wanted: int) -> int:
-        """Tokens, up to `wanted`; 0 when none came for LONGEST_WAIT_SECONDS."""
+    async def take(self, wanted: int, *, is_wanted: Callable[[], bool] = lambda: True) -> int:
+        """Tokens, up to `wanted`; 0 when none came for LONGEST_WAIT_SECONDS, or are not wanted any more when it is the
+        caller's turn, so that a stop need not wait for all turns before. A database that is away gives none.
+        """
         async with self._leasing:
+            if not is_wanted():
+                return 0
             if not self._tokens:
                 self._tokens = await self._lease()
             if not self._tokens:
@@ -50,13 +60,22 @@ class Rate:
         self._tokens += count
 
     async def _lease(self) -> int:
-        async with self._turns, hot_statements(self._engine) as connection:
-            if not self._is_open:
-                await open_bucket(connection, self._provider_seq)
-                self._is_open = True
-            return await lease_tokens(
-                connection,
-                self._provider_seq,
-                per_second=self._per_second,
-                wanted=max(1, int(self._per_second * BURST_SECONDS)),
-            )
+        try:
+            async with self._turns, hot_statements(self._engine) as connection:
+                if not self._is_open:
+                    await open_bucket(connection, self._provider_seq)
+                    self._is_open = True
+                tokens = await lease_tokens(
+                    connection,
+                    self._provider_seq,
+                    per_second=self._per_second,
+                    wanted=max(1, int(self._per_second * BURST_SECONDS)),
+                )
+        except DATABASE_AWAY as error:
+            if not self._is_away:
+                log.warning("tokens wait for the database", error=type(error).__name__, provider_seq=self._provider_seq)
+            self._is_away = True
+            await asyncio.sleep(RECONNECT_SECONDS)
+            return 0
+        self._is_away = False
+        return tokens

@@ -13,6 +13,11 @@ from workers.rate import Rate
 
 PER_SECOND = 200.0
 
+_END_BLOCKED = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
 
 @pytest.fixture
 def provider_seq(settings: Settings) -> int:
@@ -84,4 +89,39 @@ async def test_an_account_that_was_deleted_has_no_tokens(settings: Settings, pro
         connection.execute("DELETE FROM providers")
 
     assert await Rate(engine, provider_seq, PER_SECOND).take(1) == 0
+    await engine.dispose()
+
+
+async def test_a_database_that_breaks_off_gives_no_tokens_and_no_error(settings: Settings, provider_seq: int) -> None:
+    engine = create_engine(settings, role="test", pool_size=1)
+    rate = Rate(engine, provider_seq, PER_SECOND)
+    async with asyncio.timeout(5):
+        while not await rate.take(1):
+            pass
+    with psycopg.connect(settings.require_database_url()) as connection:
+        connection.execute("SELECT FROM provider_buckets FOR UPDATE")
+        taking = asyncio.create_task(rate.take(1_000))
+        async with asyncio.timeout(5):
+            while not connection.execute(_END_BLOCKED).fetchone():  # noqa: ASYNC110  # Postgres sends no event
+                await asyncio.sleep(0.01)
+
+        assert await taking == 0
+
+    async with asyncio.timeout(5):
+        while not await rate.take(1):
+            pass
+    await engine.dispose()
+
+
+async def test_who_does_not_want_tokens_any_more_does_not_wait_for_them(settings: Settings, provider_seq: int) -> None:
+    engine = create_engine(settings, role="test", pool_size=1)
+    rate = Rate(engine, provider_seq, 0.001)
+    wanted = True
+    waiting = [asyncio.create_task(rate.take(1, is_wanted=lambda: wanted)) for _ in range(100)]
+    await asyncio.sleep(0.1)
+
+    wanted = False
+
+    async with asyncio.timeout(10):  # each would wait for half a second, in turn
+        assert await asyncio.gather(*waiting) == [0] * 100
     await engine.dispose()
