@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import metrics
 from shared.db.queries.claim import (
+    MOST_OF_ACCOUNT,
     Claim,
     ClaimedBatch,
     LoadedMessage,
@@ -116,16 +117,19 @@ class Claimer:
     async def _claim(
         self, connection: HotConnection, queue: str, *, turns: int, room: int, excluded_providers: Sequence[int]
     ) -> list[ClaimedBatch]:
-        """Go on with the round; where it ends before turns and room are used, start the next."""
+        """Go on with the round; where it ends before turns and room are used, start the next. Once all accounts had
+        their share in one, whoever has most may have what is left.
+        """
         claim_after = partial(self._claim_some, connection, queue, excluded_providers=excluded_providers)
         after = self._turns.get(queue, Turn())
         claim = await claim_after(after, turns=turns, room=room)
         claimed = claim.batches
-        if claim.next == Turn() != after:
+        if claim.next == Turn() and (after != Turn() or claim.has_passed):
             turns -= len({(batch.message_seq, batch.provider_seq) for batch in claimed})
             room -= sum(batch.unmarked for batch in claimed)
             if turns > 0 and room > 0:
-                claim = await claim_after(Turn(), turns=turns, room=room)
+                of_account = turns if claim.has_passed and after == Turn() else MOST_OF_ACCOUNT
+                claim = await claim_after(Turn(), turns=turns, room=room, of_account=of_account)
                 claimed += claim.batches
         self._turns[queue] = claim.next
         return claimed
@@ -138,6 +142,7 @@ class Claimer:
         *,
         turns: int,
         room: int,
+        of_account: int = MOST_OF_ACCOUNT,
         excluded_providers: Sequence[int] = (),
         only_provider: int | None = None,
     ) -> Claim:
@@ -151,6 +156,7 @@ class Claimer:
                 after=after,
                 turns=turns,
                 room=room,
+                of_account=of_account,
                 lease_seconds=self._lease_seconds,
                 worker=self._worker,
                 excluded_providers=excluded_providers,

@@ -14,16 +14,20 @@ _IS_OPEN = "{row}provider_seq <> ALL(%(excluded)s::bigint[]) AND ({row}provider_
 _IS_READY = f"due_at <= now() AND {_IS_OPEN.format(row='')}"
 _RECIPIENTS_IF_READY = f"CASE WHEN {_IS_READY} THEN {_RECIPIENTS} ELSE 0 END"
 
-# where the account is closed, the walk goes on behind all of its messages
-_MESSAGE_OR_LAST = f"CASE WHEN {_IS_OPEN.format(row='walked.')} THEN walked.message_seq ELSE {2**63 - 1} END"
+# where the account is closed, or has had its share, the walk goes on behind all of its messages
+_MESSAGE_OR_LAST = (
+    f"CASE WHEN {_IS_OPEN.format(row='walked.')} AND walked.of_account < %(of_account)s"
+    f" THEN walked.message_seq ELSE {2**63 - 1} END"
+)
 
 # Turns: a loose index scan steps over (project, account, message) within the queue, starting after the one visited
 # last and coming round again, and takes the oldest batch of each that has one due. So ten thousand ready batches of one
 # campaign cost as much as one, and a second campaign or project waits one turn at most. Each step is one index probe
 # on batches_turns_idx, which holds nothing that is paused or claimed; it lands on the oldest batch, so the same probe
 # tells whether its time has come, and whether its account may be used. An account that may not is passed over in one
-# step, however much is due there. What only waits is passed over, too, at most MOST_STEPS of it in one claim: the next
-# one goes on behind it. The walk ends where what it found fills the room.
+# step, however much is due there, and so is what is left of one that had its share of the round. What only waits is
+# passed over, too, at most MOST_STEPS of it in one claim: the next one goes on behind it. The walk ends where what it
+# found fills the room.
 #
 # Shares: what room a whole round leaves goes to everybody's second batches, then to their third ones, and so on, oldest
 # first. How many of each are looked at, and locked, is told by the size of its oldest: many where that is small, one
@@ -34,7 +38,7 @@ _CLAIM = f"""
 WITH RECURSIVE walked AS (
     (
         SELECT project_seq, provider_seq, message_seq, recipients, 1 AS step, sign(recipients)::int AS turn,
-            recipients AS found
+            sign(recipients)::int AS of_account, recipients AS found
         FROM (
             SELECT project_seq, provider_seq, message_seq, {_RECIPIENTS_IF_READY} AS recipients
             FROM batches
@@ -47,7 +51,10 @@ WITH RECURSIVE walked AS (
     )
     UNION ALL
     SELECT next.project_seq, next.provider_seq, next.message_seq, next.recipients, walked.step + 1,
-        walked.turn + sign(next.recipients)::int, walked.found + next.recipients
+        walked.turn + sign(next.recipients)::int,
+        CASE WHEN next.provider_seq = walked.provider_seq THEN walked.of_account ELSE 0 END
+            + sign(next.recipients)::int,
+        walked.found + next.recipients
     FROM walked
     CROSS JOIN LATERAL (
         SELECT project_seq, provider_seq, message_seq, {_RECIPIENTS_IF_READY} AS recipients
@@ -102,7 +109,8 @@ SELECT last.*, claimed.*
 FROM (
     -- the last one visited before the first that nothing was taken of, for want of room
     SELECT project_seq, provider_seq, message_seq,
-        turn >= %(turns)s OR step >= %(steps)s OR found >= %(room)s OR step < (SELECT max(step) FROM walked)
+        turn >= %(turns)s OR step >= %(steps)s OR found >= %(room)s OR step < (SELECT max(step) FROM walked),
+        (SELECT max(of_account) FROM walked) >= %(of_account)s
     FROM walked
     WHERE NOT EXISTS (
         SELECT FROM ranked
@@ -111,13 +119,18 @@ FROM (
                 <= (walked.project_seq, walked.provider_seq, walked.message_seq)
     )
     ORDER BY step DESC LIMIT 1
-) AS last (last_project, last_provider, last_message, is_stopped)
+) AS last (last_project, last_provider, last_message, is_stopped, has_passed)
 LEFT JOIN claimed ON true
 ORDER BY claimed.number
 """  # noqa: S608  # of constants
 
 MOST_STEPS = 1_000
 """Messages that one claim may look at: some milliseconds."""
+
+MOST_OF_ACCOUNT = 16
+"""Messages of one account that a round looks for before it goes on to the next account: somebody's hundred thousand
+messages to one recipient each must not all be sent before somebody else's one.
+"""
 
 MOST_BATCHES = 256
 """Batches that one claim takes beyond one of each message it serves: some milliseconds."""
@@ -166,6 +179,7 @@ class Claim:
 
     batches: list[ClaimedBatch]
     next: Turn  # where the following claim goes on; Turn(): this one came to the end of the round
+    has_passed: bool = False  # over messages of an account that had its share
 
 
 async def claim_batches(
@@ -175,6 +189,7 @@ async def claim_batches(
     after: Turn,
     turns: int,
     room: int,
+    of_account: int = MOST_OF_ACCOUNT,
     lease_seconds: float,
     worker: str,
     excluded_providers: Sequence[int] = (),
@@ -183,7 +198,8 @@ async def claim_batches(
     """Take the oldest due batch of each of the next `turns` messages that have one; more of them while they fit, where
     the walk went once round all messages.
 
-    `room`: recipients that can be sent now; a single batch is taken though it is larger. `excluded_providers`: accounts
+    `room`: recipients that can be sent now; a single batch is taken though it is larger. `of_account`: messages of one
+    account in a row, before it is the next one's turn. `excluded_providers`: accounts
     whose batches stay where they are; `only_provider`: the one to take batches of, with `after` at it, too. Committed
     at once by the caller.
     """
@@ -197,6 +213,7 @@ async def claim_batches(
             "from_start": after == Turn(),
             "turns": turns,
             "room": room,
+            "of_account": of_account,
             "steps": MOST_STEPS,
             "most": MOST_BATCHES,
             "excluded": list(excluded_providers),
@@ -208,9 +225,9 @@ async def claim_batches(
     rows = await cursor.fetchall()
     if not rows:
         return Claim([], Turn())
-    *last, is_stopped = rows[0][:4]
-    batches = [ClaimedBatch(*batch) for _, _, _, _, number, *batch in rows if number is not None]
-    return Claim(batches, Turn(*last) if is_stopped else Turn())
+    *last, is_stopped, has_passed = rows[0][:5]
+    batches = [ClaimedBatch(*batch) for _, _, _, _, _, number, *batch in rows if number is not None]
+    return Claim(batches, Turn(*last) if is_stopped else Turn(), has_passed)
 
 
 @dataclass(frozen=True, slots=True)

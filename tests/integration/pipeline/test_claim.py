@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from shared.db.queries import claim as claim_queries
-from shared.db.queries.claim import load_providers, renew_leases
+from shared.db.queries.claim import MOST_OF_ACCOUNT, load_providers, renew_leases
 from shared.db.session import hot_transaction
 from shared.domain.clock import DatabaseClock
 from tests.factories import Factory
@@ -255,3 +255,20 @@ async def test_one_account_s_oldest_batch_can_be_claimed_out_of_turn(
     claims = [await _claimer(bench).claim_of(providers[other], QUEUE) for _ in range(3)]
 
     assert [[batch.claimed.run for batch in claim] for claim in claims] == [[due[0]], [due[1]], []]
+
+
+async def test_an_account_with_many_messages_has_a_share_of_a_round_and_then_what_is_left(
+    bench: Bench,
+) -> None:
+    for _ in range(MOST_OF_ACCOUNT + 8):
+        await bench.planned_campaign(1)
+    other = bench.factory.provider("fcm", "other", credentials={})
+    due = await bench.planned_campaign(1)
+    bench.do("UPDATE batches SET provider_seq = %s WHERE run = %s", other, due)
+    claimer = _claimer(bench)
+
+    first = await claimer.claim(QUEUE, turns=MOST_OF_ACCOUNT + 4, room=100)
+    second = await claimer.claim(QUEUE, turns=MOST_OF_ACCOUNT + 4, room=100)
+
+    assert [batch.claimed.run for batch in first].index(due) == MOST_OF_ACCOUNT
+    assert (len(first), len(second)) == (MOST_OF_ACCOUNT + 4, 5)

@@ -134,6 +134,7 @@ def test_a_claim_reads_only_what_can_be_claimed(
             "from_start": True,
             "turns": turns,
             "room": room,
+            "of_account": turns,
             "most": claim_queries.MOST_BATCHES,
             "excluded": [2],
             "only": None,
