@@ -27,6 +27,11 @@ GRACE_SECONDS = 10
 
 BACKLOG = 2048
 
+UNTAKEN_SECONDS = 60.0
+"""That a client may leave our last words untaken. A closed connection waits for that, and as long as the other side
+acknowledges the kernel's questions it would do so for ever, and take a place of those that are there for all.
+"""
+
 log = structlog.get_logger(__name__)
 
 
@@ -41,6 +46,7 @@ def open_socket(settings: Settings) -> socket.socket:
     # inherited by its connections: without it headers and body, two writes, meet the other side's delayed
     # acknowledgement, and every answer on a kept connection takes 40 ms
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNTAKEN_SECONDS * 1000))  # inherited, too
     try:
         listening.bind((settings.host, settings.port))
         listening.listen(BACKLOG)

@@ -51,16 +51,28 @@ class Connections(ServerState):
         self.is_draining = False
         """Whoever is answered from now on is told to come back on another connection, which another process may get."""
         self._warned_at = float("-inf")
+        self._waiting: dict[BoundedProtocol, None] = {}  # for their clients; longest first
+
+    def note_waiting(self, one: "BoundedProtocol") -> None:
+        """From now on nothing can go on without its client."""
+        self._waiting.pop(one, None)
+        self._waiting[one] = None
+
+    def is_waiting(self, one: "BoundedProtocol") -> bool:
+        return one in self._waiting
+
+    def note_served(self, one: "BoundedProtocol") -> None:
+        self._waiting.pop(one, None)
 
     def make_room(self, now: float) -> bool:
         """Whether there is room for one more, by letting go whoever has kept us waiting longest. `now`: the loop's."""
         if len(self.connections) <= self.most:
             return True
-        waiting = [one for one in self.connections if isinstance(one, BoundedProtocol) and one.waits_since is not None]
-        slowest = min(waiting, key=lambda one: one.waits_since or 0.0, default=None)
         self._warn(now)
+        slowest = next(iter(self._waiting), None)
         if slowest is None:
             return False
+        del self._waiting[slowest]  # it may take a while to close
         slowest.let_go("crowded")
         return True
 
@@ -72,9 +84,6 @@ class Connections(ServerState):
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. How long bodies may be is decided behind the checks of who is calling: see api/kernel.py."""
-
-    waits_since: float | None = None
-    """Since when nothing can go on without the client, in the loop's seconds; None: it is being served."""
 
     server_state: Connections
     _has_asked = False  # for anything at all
@@ -144,8 +153,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self.pipeline:  # uvicorn reads on after each answer: who asks quicker than we answer would fill our memory
             self.flow.pause_reading()
-        elif self.waits_since is None:
-            self.waits_since = self.loop.time()  # for a further request, which uvicorn has a time for
+        elif not self.server_state.is_waiting(self):
+            self.server_state.note_waiting(self)  # for a further request, which uvicorn has a time for
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -165,7 +174,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def let_go(self, why: str) -> None:
         """Tell the client where that is possible, and close. `why` is for the metric."""
         CONNECTIONS_CUT.labels(why).inc()
-        log.info("connections.cut", why=why)
+        if why != "crowded":  # as many as anybody likes to open: make_room() warns of them
+            log.info("connections.cut", why=why)
         if self._has_asked and not self.cycle.response_started:
             self._answer(408, "The request did not come in time.")
         else:
@@ -179,7 +189,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         if self._head_timer is None:
-            self.waits_since = self.loop.time()
+            self.server_state.note_waiting(self)
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._miss_head)
 
     def _miss_head(self) -> None:
@@ -188,13 +198,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _stop_waiting(self) -> None:
-        self.waits_since = None
+        self.server_state.note_served(self)
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
     def _await_body(self) -> None:
-        self.waits_since = self.loop.time()
+        self.server_state.note_waiting(self)
         self._body_timer = self.loop.call_at(self._body_due_at, self._miss_body)
 
     def _miss_body(self) -> None:
@@ -206,7 +216,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.let_go("body")
 
     def _stop_awaiting_body(self) -> None:
-        self.waits_since = None
+        self.server_state.note_served(self)
         if self._body_timer is not None:
             self._body_timer.cancel()
             self._body_timer = None

@@ -184,3 +184,33 @@ def test_slow_strangers_make_room_for_others(api_settings: Settings) -> None:
         finally:
             for connection in slow:
                 connection.close()
+
+
+def test_a_closed_connection_whose_last_words_nobody_takes_is_given_up(
+    api_settings: Settings, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the other side's kernel says that it is there."""
+    monkeypatch.setattr("api.__main__.UNTAKEN_SECONDS", 0.5)
+    monkeypatch.setattr("api.connections.BODY_SECONDS", 60.0)
+    caller.create_email("untaken", content="x" * 64_000, draft=True)
+    ask = (
+        b"GET /v1/messaging/messages/untaken HTTP/1.1\r\nHost: t\r\nX-Appwrite-Project: %s\r\nX-Appwrite-Key: %s\r\n"
+    ) % (caller.project_id.encode(), caller.key.encode())
+    with run_api(api_settings) as running:
+        address = urlsplit(running.address)
+        with socket.socket() as reader:
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.connect((address.hostname, address.port))
+            reader.sendall((ask + b"\r\n") * 100 + ask + b"Connection: close\r\n\r\n")
+            reader.setblocking(False)
+
+            def is_gone() -> bool:
+                try:
+                    reader.send(b"\r\n")
+                except ConnectionError:
+                    return True
+                except BlockingIOError:
+                    return False
+                return False
+
+            wait_until(is_gone)
