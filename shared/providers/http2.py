@@ -32,9 +32,7 @@ class Http2Transport(LineTransport):
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         """Made when a connection is wanted: reading the system's authorities takes 15 ms."""
-        context = tls_context(self.ca_file)
-        context.set_alpn_protocols(["h2"])
-        return context
+        return tls_context(self.ca_file, "h2")
 
     def open_line(self, origin: str, pool: Pool) -> Line:
         return Http2Line(
