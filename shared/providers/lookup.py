@@ -19,6 +19,9 @@ THREADS: Final = 2
 
 THREADS_OF_ALL: Final = 100
 
+MOST_ADDRESSES: Final = 32
+"""Of a name. An answer has room for 4,000, and whoever owns the name says how many."""
+
 LONGEST_NAME: Final = 253  # RFC 1035 §2.3.4
 
 Addresses = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]]
@@ -96,4 +99,4 @@ class Lookups:
 
 
 def _ask(name: str, port: int, flags: int = 0) -> Addresses:
-    return cast("Addresses", socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags))
+    return cast("Addresses", socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags))[:MOST_ADDRESSES]

@@ -142,7 +142,8 @@ class AllowedHosts:
         listed = [address for address, ip in places if any(ip in network for network in self._networks)]
         public = [address for address, ip in places if is_public(ip)]
         if host.port in PORTS:
-            permitted = [address for address in addresses if address in {*listed, *public}]
+            allowed = {*listed, *public}
+            permitted = [address for address in addresses if address in allowed]
             why_none = f"{host.name} is inside a private network"
         else:
             permitted = listed

@@ -26,6 +26,8 @@ UNKNOWN_COMMAND: Final = frozenset({500, 501, 502, 504})
 UNKNOWN_MECHANISM: Final = frozenset({500, 501, 502, 504, 534})
 """Of AUTH: not this way (RFC 4954 §4: 504 for a mechanism, 534 where it is too weak); it says nothing of the login."""
 
+LONGEST_SIZE: Final = 20  # digits of what SIZE announces (RFC 1870 §3)
+
 
 @dataclass(frozen=True, slots=True)
 class Login:
@@ -211,4 +213,5 @@ def _read_extensions(replies: list[Reply]) -> Extensions:
 def _read_size(parameters: list[str] | None) -> int | None:
     if parameters is None:
         return None
-    return int(parameters[0]) if parameters and parameters[0].isdecimal() else 0
+    is_number = parameters and parameters[0].isdecimal() and len(parameters[0]) <= LONGEST_SIZE
+    return int(parameters[0]) if is_number else 0

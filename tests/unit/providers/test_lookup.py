@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.providers.lookup import LONGEST_NAME, THREADS, Lookups
+from shared.providers.lookup import LONGEST_NAME, MOST_ADDRESSES, THREADS, Lookups
 
 ANSWER = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 25))]
 
@@ -30,6 +30,8 @@ class NameServer:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         if name.startswith("odd"):
             raise UnicodeError("label too long")
+        if name.startswith("many"):
+            return ANSWER * 4_000
         return ANSWER
 
 
@@ -44,6 +46,10 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
 async def test_a_slow_name_is_given_up_in_time(names: NameServer) -> None:
     with pytest.raises(TimeoutError, match=r"no answer within 0\.05 s"):
         await Lookups(seconds=0.05).find("slow.example.com", 25)
+
+
+async def test_of_a_name_with_thousands_of_addresses_some_are_looked_at(names: NameServer) -> None:
+    assert len(await Lookups().find("many.example.com", 25)) == MOST_ADDRESSES
 
 
 async def test_slow_names_of_one_account_hold_up_no_other(names: NameServer) -> None:

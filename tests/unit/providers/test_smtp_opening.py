@@ -356,3 +356,9 @@ async def test_a_closed_account_leaves_nothing_open(certificates: Certificates) 
 
     async with SmtpServer(tls=certificates.server_context()) as server:
         await asyncio.to_thread(run, server.endpoint)
+
+
+async def test_a_size_of_thousands_of_digits_is_none() -> None:
+    server = SmtpServer(extensions=("PIPELINING", "SIZE " + "9" * 5_000))
+    async with server, sending(None, server.endpoint) as send:
+        assert isinstance((await send(1))[0], Accepted)
