@@ -1,5 +1,6 @@
 """Which adapter speaks for a provider kind, and where its traffic goes."""
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import urlsplit
@@ -60,6 +61,11 @@ RECEIPT_READERS: Final[Mapping[str, ReceiptReader]] = {
     Msg91Adapter.kind: msg91_receipts.read_receipts,
 }
 
+LONGEST_ACCOUNT: Final = 16 * 1024
+"""Characters of an account's credentials and options as JSON: three times what a service account takes. What stands in
+them is written into each request, often a thousand times at once.
+"""
+
 GATHERING_KINDS: Final = frozenset({SendgridAdapter.kind})
 """Whose receipts come many at once."""
 
@@ -90,6 +96,10 @@ def make_adapter(
             f"this installation is not live, so nothing goes to real {kind} servers: set "
             f"TIDINGS_ENDPOINT_{kind.upper()} to a simulator, or make the installation live",
         )
+    characters = len(json.dumps([{**account.credentials}, {**account.options}]))
+    if characters > LONGEST_ACCOUNT:
+        reason = f"the provider's settings have {characters} characters, and at most {LONGEST_ACCOUNT} are read"
+        return _held_back(facts, reason)
     try:
         return _made(facts, account, settings=settings, token_store=token_store, transport=transport, endpoint=endpoint)
     except Exception as error:  # noqa: BLE001  # whatever it is, it came of what the account holds

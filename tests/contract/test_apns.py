@@ -218,6 +218,8 @@ async def test_a_young_token_that_apple_calls_expired_is_a_matter_of_clocks(wire
         ({"authKey": None}, "authKey"),
         ({"authKey": "-----BEGIN PRIVATE KEY-----\nMIGT\n-----END PRIVATE KEY-----"}, "PEM"),
         ({"authKeyId": ""}, "authKeyId"),
+        ({"authKeyId": "x" * 101}, "authKeyId"),
+        ({"teamId": "x" * 101}, "teamId"),
         ({"teamId": 7}, "teamId"),
         ({"bundleId": "com.example\r\nx-header: 1"}, "bundleId"),
     ],

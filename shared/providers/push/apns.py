@@ -83,6 +83,9 @@ POOL: Final = Pool(connections=2, streams=1_000, is_careful=True, is_http2=True)
 
 DEVICE_TOKEN: Final = re.compile(r"[0-9A-Fa-f]{1,200}")  # 64 digits today; Apple wants nobody to rely on it
 NO_TOKEN: Final = Refused("the address is no device token of APNs: those are hexadecimal")
+LONGEST_ID: Final = 100
+"""Characters of a key's and a team's; Apple's have 10. They stand in every request."""
+
 BUNDLE_ID: Final = re.compile(r"[A-Za-z0-9.-]{1,255}")
 
 
@@ -118,6 +121,9 @@ class ApnsAdapter(PushAdapter[ApnsMessage]):
         for name in ("authKey", "authKeyId", "teamId", "bundleId"):
             if not isinstance(self._account.credentials.get(name), str) or not self._account.credentials[name]:
                 raise CredentialsRefused(f"the provider has no {name}")
+        for name in ("authKeyId", "teamId"):
+            if len(self._account.credentials[name]) > LONGEST_ID:
+                raise CredentialsRefused(f"the provider's {name} has more than {LONGEST_ID} characters")
         if not BUNDLE_ID.fullmatch(self._account.credentials["bundleId"]):
             raise CredentialsRefused("bundleId is not the id of an app: letters, digits, hyphens and dots")
         return self._token.current() if stale is None else self._token.younger_than(stale)

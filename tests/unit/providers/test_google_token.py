@@ -1,6 +1,7 @@
 """Access tokens are renewed before they end, and only where the service account may have them made."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
@@ -66,8 +67,9 @@ class Story:
         }
         self.now = NOW
         self.transport = ScriptedTransport()
+        self.account = Account(1, 1, {"serviceAccountJSON": service_account})
         self.token = GoogleToken(
-            Account(1, 1, {"serviceAccountJSON": service_account}),
+            self.account,
             InMemoryTokenStore(lambda: self.now),
             self.transport,
             purpose="fcm",
@@ -194,3 +196,71 @@ async def test_a_key_that_would_take_seconds_to_sign_with_is_not_looked_at(rsa_p
 async def test_a_key_of_another_kind() -> None:
     with pytest.raises(CredentialsRefused):
         await Story(pem_of(ec.generate_private_key(ec.SECP256R1()))).token.current()
+
+
+@pytest.mark.parametrize(
+    ("modulus_bits", "exponent_bits", "private_bits"), [(8_000, 17, 8_000), (16_000, 17, 6_000), (7_400, 7_400, 7_400)]
+)
+async def test_numbers_that_are_no_key_are_not_signed_with(
+    modulus_bits: int, exponent_bits: int, private_bits: int
+) -> None:
+    """Nobody has tested that they are primes; at these lengths a signature takes half a second."""
+    small = [odd_number(100) for _ in range(5)]
+    numbers = [0, odd_number(modulus_bits), 65_537, odd_number(private_bits), *small]
+    if exponent_bits > 17:
+        numbers[2] = odd_number(exponent_bits)
+    pem = in_pem("RSA PRIVATE KEY", sequence(*map(integer, numbers)))
+    assert len(pem) <= LONGEST_KEY
+    with pytest.raises(CredentialsRefused):
+        await Story(pem).token.current()
+
+
+async def test_keys_that_take_long_to_read_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Diffie-Hellman's public key is worked out as the private one is read."""
+    monkeypatch.delattr("shared.providers.push.google_token.load_pem_private_key")
+    group = sequence(bytes.fromhex("06092a864886f70d010301"), sequence(integer(odd_number(9_000)), integer(2)))
+    private = integer(odd_number(9_000))
+    key = sequence(integer(0), group, b"\x04" + length_of(private) + private)
+    with pytest.raises(CredentialsRefused):
+        await Story(in_pem("PRIVATE KEY", key)).token.current()
+
+
+FORMS = (serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL)
+
+
+@pytest.mark.parametrize("encoding", FORMS)
+async def test_keys_as_they_are_given_out(encoding: serialization.PrivateFormat) -> None:
+    key = rsa.generate_private_key(65537, 3072)
+    pem = key.private_bytes(serialization.Encoding.PEM, encoding, serialization.NoEncryption()).decode()
+    assert await Story(pem).token.current() == "t1"
+
+
+@pytest.mark.parametrize("field", ["project_id", "client_email", "token_uri"])
+async def test_fields_that_would_fill_every_request(rsa_pem: str, field: str) -> None:
+    with pytest.raises(CredentialsRefused):
+        read_service_account(Story(rsa_pem, **{field: "x" * 10_000}).account)
+
+
+def odd_number(bits: int) -> int:
+    return 1 << (bits - 1) | 12_345_679
+
+
+def length_of(content: bytes) -> bytes:
+    """As DER has it."""
+    size = len(content)
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([size]) if size < 128 else bytes([0x80 | len(octets)]) + octets
+
+
+def integer(number: int) -> bytes:
+    octets = number.to_bytes(number.bit_length() // 8 + 1, "big")
+    return b"\x02" + length_of(octets) + octets
+
+
+def sequence(*parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return b"\x30" + length_of(content) + content
+
+
+def in_pem(label: str, der: bytes) -> str:
+    return f"-----BEGIN {label}-----\n{base64.encodebytes(der).decode()}-----END {label}-----\n"

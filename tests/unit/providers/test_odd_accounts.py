@@ -111,3 +111,13 @@ async def test_a_region_that_is_none_is_named(region: str) -> None:
     await transport.aclose()
 
     assert outcome == AccountFault("the provider's region is none of AWS")
+
+
+@pytest.mark.parametrize("kind", sorted(ADAPTERS))
+async def test_an_account_too_long_to_be_written_into_requests_sends_nothing(kind: str) -> None:
+    transport = HttpTransport(timeout_seconds=1)
+    for credentials, options in (({"x": "x" * 20_000}, {}), ({}, {"mailer": ["x"] * 5_000})):
+        account = Account(1, 1, {**CREDENTIALS[kind], **credentials}, {**OPTIONS, **options})
+        endpoint = "127.0.0.1:1" if kind == "smtp" else "http://127.0.0.1:1"
+        outcomes = await outcomes_of(kind, account, endpoint, transport)
+        assert all(isinstance(outcome, AccountFault) and "characters" in outcome.reason for outcome in outcomes)
