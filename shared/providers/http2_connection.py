@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
         self.is_proven = not pool.is_careful  # takes more than one request at a time
         self._is_paused = False
         self._unread = 0  # acknowledgements that wait behind what the server does not read
-        self._streams: dict[int, Stream] = {}  # in the order of their deadlines
+        self._streams: dict[int, Stream] = {}  # in the order of their ids, and of their deadlines
         self._next_id = 1
         self._unsent: dict[int, memoryview] = {}  # what waits of bodies for the server's windows
         self._out: list[bytes] = []
@@ -126,6 +126,7 @@ class Connection(asyncio.Protocol):
         self._window = FIRST_WINDOW
         self._first_window = FIRST_WINDOW
         self._frame_bytes = FRAME_LIMIT_BYTES
+        self._in_advance_bytes = 0  # of words in advance (1xx) since the last answer
         self._consumed = 0  # octets of bodies that the server has not been credited for
         self._heard_at = self._resting_since = self._loop.time()
         self._expiry: asyncio.TimerHandle | None = None
@@ -317,10 +318,17 @@ class Connection(asyncio.Protocol):
             status = read_status(block)
             if status is None or status >= 300 or stream.wanted:
                 status, stream.fields = self._read_fields(block)
-            if status >= 200:  # below: a word in advance
+            if status >= 200:
                 stream.status = status
+            else:
+                self._note_word_in_advance(block)
         if flags & END_STREAM:
             self._finish(stream_id, stream)
+
+    def _note_word_in_advance(self, block: bytes) -> None:
+        self._in_advance_bytes += HEAD_BYTES + len(block)
+        if self._in_advance_bytes > BLOCK_LIMIT_BYTES:
+            raise BrokenRules("words in advance without end")
 
     @staticmethod
     def _read_fields(block: bytes) -> tuple[int, Mapping[str, str]]:
@@ -354,6 +362,7 @@ class Connection(asyncio.Protocol):
             self._remove(stream_id)
         if stream.status:
             self.is_proven = True
+            self._in_advance_bytes = 0
             self._answer(stream, stream.reply())
         else:
             self._answer(stream, Failure("the server ended the stream without an answer", never_left=False))
@@ -372,7 +381,7 @@ class Connection(asyncio.Protocol):
         """Later streams than the named one were not looked at; the others will be answered."""
         self.is_usable = False
         last_stream &= LAST_STREAM
-        for stream_id in [stream_id for stream_id in self._streams if stream_id > last_stream]:
+        while self._streams and (stream_id := next(reversed(self._streams))) > last_stream:  # in the order of their ids
             self._refuse(self._remove(stream_id), f"the server refused the stream: it is leaving (code {code})")
 
     def _take_settings(self, flags: int, payload: bytes) -> None:

@@ -320,6 +320,9 @@ BROKEN: dict[str, Callable[[int], bytes]] = {
     "a push": lambda stream: frame(PUSH, END_HEADERS, stream, struct.pack(">I", 2) + OK),
     "an interrupted block": lambda stream: frame(HEADERS_FRAME, 0, stream, OK) + frame(PING, 0, 0, b"12345678"),
     "a continuation of nothing": lambda stream: frame(CONTINUATION, END_HEADERS, stream, OK),
+    "words in advance without end": lambda stream: (
+        frame(HEADERS_FRAME, END_HEADERS, stream, hpack.Encoder().encode([(":status", "103")])) * 2_000
+    ),
     "a block without end": lambda stream: (
         frame(HEADERS_FRAME, 0, stream, OK) + frame(CONTINUATION, 0, stream, b"\0" * 16_000) * 5
     ),
