@@ -335,7 +335,7 @@ class Accounts:
         )
         adapter = self._make(provider.kind, account, provider.is_live)
         self._limits[provider.kind] = adapter.in_flight_limit
-        pace = Pace(self._window.share_of(provider.seq), adapter.in_flight_limit)
+        pace = Pace(self._window.share_of(provider.seq, provider.project_seq), adapter.in_flight_limit)
         return OpenAccount(provider, adapter, pace, self._make_rate(provider), is_faulty=provider.has_fault)
 
     def _retire(self, account: OpenAccount) -> None:

@@ -212,7 +212,7 @@ class Claimer:
             suppressed=loaded.suppressed,
             roles=loaded.roles.get(claimed.message_seq, {}),
             unknown_rule=adapter_facts(queue.kind).unknown_rule,
-            share=self._window.share_of(claimed.provider_seq),
+            share=self._window.share_of(claimed.provider_seq, claimed.project_seq),
             lease_deadline=began + self._lease_seconds,
             attempted_to=claimed.attempted_to,
             recorded_total=claimed.recorded_total,

@@ -6,7 +6,7 @@ and nobody else's.
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,6 +27,7 @@ class Share:
     """What one account may hold of the window, and holds; made by `Window.share_of`."""
 
     window: "Window"
+    project_seq: int
     limit: int  # recipients in flight that the provider takes now; adapts to throttling
     taken: int = 0
     answered_at: float = float("-inf")  # monotonic
@@ -60,7 +61,7 @@ class Share:
 
     def room(self, lane: Lane) -> int:
         """Slots it could take now; 0 or less: none."""
-        return min(self.most(lane) - self.taken, self.window.room(lane, held=self.taken))
+        return min(self.most(lane) - self.taken, self.window.room(lane, held=self.taken, project_seq=self.project_seq))
 
     async def take(self, lane: Lane, wanted: int) -> int:
         """Wait for at least one slot; as many as there are, up to `wanted`. Accounts take turns, and so do lanes."""
@@ -85,7 +86,7 @@ class Share:
 
     def give_back(self, lane: Lane, count: int) -> None:
         self.taken -= count
-        self.window.give_back(lane, count)
+        self.window.give_back(lane, count, self.project_seq)
 
     def serve_next(self) -> bool:
         """Give slots to one of its waiters; False: none can have any now. A lane that is full holds up no other."""
@@ -105,7 +106,7 @@ class Share:
 
     def _give(self, lane: Lane, count: int) -> int:
         self.taken += count
-        self.window.give(lane, count)
+        self.window.give(lane, count, self.project_seq)
         return count
 
 
@@ -113,12 +114,14 @@ class Window:
     """Slots shared by all batches of a process.
 
     A slot is taken before a recipient is marked and given back when its outcome is committed, so capacity is the
-    number of recipients that a SIGKILL can leave unknown. Four rules keep the slots from running out for others:
+    number of recipients that a SIGKILL can leave unknown. Five rules keep the slots from running out for others:
 
     - an account holds at most two thirds of them, whatever its provider takes;
     - one that has not answered lately holds at most a beginner's part, a sixty-fourth;
     - the last eighth goes to accounts that hold less than a beginner's part;
-    - the bulk lane holds at most five sixths.
+    - the bulk lane holds at most five sixths;
+    - the last sixteenth of all slots, and of the bulk lane's, goes to projects that hold less than half of them: one
+      may have any number of accounts, and all of them may be silent.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -126,6 +129,9 @@ class Window:
         self.beginners_part = min(capacity, max(4, capacity // 64))
         self.taken = 0
         self._kept_for_beginners = capacity // 8
+        self._kept_for_others = capacity // 16
+        self._most_without_others = capacity // 2
+        self._taken_by = Counter[int]()  # key: project_seq; none is zero
         self._most_of_an_account = max(1, capacity * 2 // 3)
         self._most_of_bulk = max(1, capacity * 5 // 6)
         self._taken_in_bulk = 0
@@ -133,11 +139,11 @@ class Window:
         self._line: dict[Share, None] = {}  # an ordered set: shares with waiters, in the order of their turns
         self._is_granting_soon = False
 
-    def share_of(self, provider_seq: int) -> Share:
+    def share_of(self, provider_seq: int, project_seq: int = 0) -> Share:
         """Of one provider account; until somebody sets its limit it has none of its own."""
         share = self._shares.get(provider_seq)
         if share is None:
-            share = self._shares[provider_seq] = Share(self, self.capacity)
+            share = self._shares[provider_seq] = Share(self, project_seq, self.capacity)
         return share
 
     def forget(self, provider_seq: int) -> None:
@@ -150,19 +156,23 @@ class Window:
         """Slots that one account could have if it were alone and its provider took any number."""
         return min(self._most_of_an_account, self._most_of_bulk) if lane is Lane.BULK else self._most_of_an_account
 
-    def room(self, lane: Lane, *, held: int) -> int:
+    def room(self, lane: Lane, *, held: int, project_seq: int) -> int:
         """Slots that an account that holds so many could take now, whatever its own limit; 0 or less: none."""
+        kept = self._kept_for_others if self._taken_by[project_seq] >= self._most_without_others else 0
         free = self.capacity - self.taken
-        room = max(free - self._kept_for_beginners, min(free, self.beginners_part - held))
-        return min(room, self._most_of_bulk - self._taken_in_bulk) if lane is Lane.BULK else room
+        room = max(free - self._kept_for_beginners, min(free - kept, self.beginners_part - held))
+        return min(room, self._most_of_bulk - self._taken_in_bulk - kept) if lane is Lane.BULK else room
 
-    def give(self, lane: Lane, count: int) -> None:
+    def give(self, lane: Lane, count: int, project_seq: int) -> None:
         self.taken += count
+        self._taken_by[project_seq] += count
+        if not self._taken_by[project_seq]:
+            del self._taken_by[project_seq]
         if lane is Lane.BULK:
             self._taken_in_bulk += count
 
-    def give_back(self, lane: Lane, count: int) -> None:
-        self.give(lane, -count)
+    def give_back(self, lane: Lane, count: int, project_seq: int) -> None:
+        self.give(lane, -count, project_seq)
         self.grant_soon()
 
     def put_in_line(self, share: Share) -> None:

@@ -17,8 +17,8 @@ SINGLE, BULK = Lane.TRANSACTIONAL, Lane.BULK
 
 
 def _answering(window: Window, provider_seq: int) -> Share:
-    """The share of an account that has just answered."""
-    share = window.share_of(provider_seq)
+    """The share of an account that has just answered, alone in its project."""
+    share = window.share_of(provider_seq, project_seq=provider_seq)
     share.note_answer()
     return share
 
@@ -68,6 +68,21 @@ async def test_an_account_that_fell_silent_gets_no_more(monkeypatch: pytest.Monk
 
     assert share.room(SINGLE) < 0
     assert window.share_of(THEIRS).room(SINGLE) == window.beginners_part
+
+
+@pytest.mark.parametrize("lane", [SINGLE, BULK])
+async def test_any_number_of_silent_accounts_of_a_project_leaves_another_project_something(lane: Lane) -> None:
+    window = Window(4_000)
+    for silent in range(100, 300):
+        share = window.share_of(silent, OURS)
+        if share.room(lane) > 0:
+            await share.take(lane, 1_000)
+
+    theirs = window.share_of(ANOTHER, THEIRS)
+    assert await theirs.take(lane, 1_000) == window.beginners_part
+    theirs.give_back(lane, window.beginners_part)
+    theirs.note_answer()
+    assert theirs.room(lane) >= window.beginners_part
 
 
 async def test_any_number_of_silent_accounts_leaves_an_answering_one_most_of_the_window() -> None:
