@@ -42,6 +42,7 @@ from api.parameters import check, read_parameters, read_query, refusal, within_l
 from api.principals import Directory, KeyHolder, LoggedIn, Principal
 from api.tokens import TokenSigner
 from api.user_agents import shorten
+from shared.aside import whose
 from shared.db.queries.keys import ProjectIdentity
 from shared.db.queries.user_sessions import UserIdentity
 from shared.db.receipt_addresses import ReceiptAddresses
@@ -233,6 +234,7 @@ class Endpoint(APIRoute):
             call.project_or_console, call.principal = await services.directory.identify(call)
         if call.project_or_console:
             structlog.contextvars.bind_contextvars(project_id=call.project_or_console.id)
+            whose.set(call.project_or_console.id)
         if self.declared.scopes and not self.declared.scopes & call.principal.scopes:
             scopes = " or ".join(sorted(self.declared.scopes))
             raise RejectedRequest("general_unauthorized_scope", f"The caller has not the scope {scopes}.")

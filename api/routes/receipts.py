@@ -13,6 +13,7 @@ from api.paths import ProviderId
 from api.refusals import found
 from api.schemas.receipts import ReceiptsSetup, ReceiptsSetupUpdate, ReceiptsTaken
 from shared import metrics
+from shared.aside import whose
 from shared.db.models import Provider
 from shared.db.queries import providers
 from shared.db.queries.providers import credentials_context, receipts_context
@@ -55,6 +56,7 @@ async def take_receipts_of_query(call: Call, place: Place) -> ReceiptsTaken:
 
 async def _take(call: Call, place: str) -> ReceiptsTaken:
     provider = await _provider_of(call, place)
+    whose.set(f"receipts of {provider.project_seq}")  # no project's id has a blank
     services = call.services
     reader = RECEIPT_READERS[provider.kind]
     query = f"?{call.url.query}" if call.url.query else ""
