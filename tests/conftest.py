@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from deploy.embedded import DataDirectory, EmbeddedPostgres, EmbeddedRedis
+from deploy.embedded import DataDirectory, EmbeddedPostgres, EmbeddedRedis, ports
 from shared.settings import Settings, load_settings
 from tests.contract.certificates import make_certificates
 from tests.directories import new_directory
@@ -29,6 +29,11 @@ TEMPLATE = "tidings_template"
 UNSAFE_BUT_QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 
 _numbers = count(1)
+
+if (_worker := os.environ.get("PYTEST_XDIST_WORKER", "gw")[2:]).isdigit():
+    # each of the processes chooses its ports from a part of its own, so that none takes what another is about to
+    _parts = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    ports.RANGE = ports.RANGE[int(_worker) :: _parts]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -113,6 +113,7 @@ class OpenAccount:
     is_told_to_rest: bool = False  # for so long: the provider itself named the time
     rest_reason: str = ""  # why it rests or is probed; "": it does not, as far as this process knows
     failures: int = 0  # of the provider as a whole, since it last accepted anything
+    last_failure: Outcome | None = None
     failed_probes: int = 0  # in a row: what the next rest grows by
     is_probed: bool = False  # one recipient at a time, until something is accepted
     is_faulty: bool = False  # it refuses the account itself; may be another process's word
@@ -154,9 +155,9 @@ class OpenAccount:
                 return outcome
         match outcome:
             case Retry(scope="provider"):
-                self._note_failure(outcome.reason, outcome.after_seconds or 0.0)
+                self._note_failure(outcome, outcome.after_seconds or 0.0)
             case Unknown():
-                self._note_failure(outcome.reason, 0.0)
+                self._note_failure(outcome, 0.0)
             case AccountFault():
                 self._rest(outcome.reason, fault_retry_seconds, is_faulty=True)
             case _:
@@ -202,11 +203,14 @@ class OpenAccount:
         most = 1 if not share.is_answering and share.room(lane) <= 0 else share.most(lane)
         return unmarked < (min(most, self.rate.most) if self.rate else most)
 
-    def _note_failure(self, reason: str, after_seconds: float) -> None:
+    def _note_failure(self, outcome: Retry | Unknown, after_seconds: float) -> None:
+        """Recipients of one call have one outcome: the account failed once, however many they are."""
         self.pace.note(answers=0, refusals=1)
-        self.failures += 1
-        if self.failures >= FAILURES_THAT_REST:
-            self._rest(reason, min(after_seconds, LONGEST_WISH_SECONDS), is_faulty=False)
+        if outcome is not self.last_failure:
+            self.last_failure = outcome
+            self.failures += 1
+        if self.failures >= FAILURES_THAT_REST or self.is_probed:
+            self._rest(outcome.reason, min(after_seconds, LONGEST_WISH_SECONDS), is_faulty=False)
 
     def _rest(self, reason: str, seconds: float, *, is_faulty: bool) -> None:
         """One rest for all that fail while it lasts: they were under way when it began."""

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -198,4 +199,4 @@ class SmtpPool:
 
     def _fail_waiting(self, outcome: AccountFault | Retry) -> None:
         while (mail := self._take()) is not None:
-            mail.settle(outcome)
+            mail.settle(replace(outcome))  # one answer to many recipients would count as one failure of the account

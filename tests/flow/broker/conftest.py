@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -152,7 +152,7 @@ def _running_redis() -> Iterator[EmbeddedRedis]:
         directory.remove()
 
 
-@pytest.fixture(scope="session", params=["redis", "rabbitmq"])
+@pytest.fixture(scope="package", params=["redis", "rabbitmq"])
 def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     running = _running_redis() if request.param == "redis" else running_rabbitmq()
     with running as server:
@@ -161,13 +161,14 @@ def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
             yield Broker(request.param, server, proxy)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(broker: Broker) -> Iterator[Site]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TIDINGS_BROKER_URL", broker.url)
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:  # read when it starts, and nobody else's business
+            patch.setenv("TIDINGS_BROKER_URL", broker.url)
+            load_settings.cache_clear()
+            installation = stack.enter_context(running_installation(VARIABLES))
         load_settings.cache_clear()
-        with running_installation(VARIABLES) as installation:
-            add_providers(installation)
-            installation.set_faults(fcm=LATENCY)
-            yield Site(installation, broker)
-    load_settings.cache_clear()
+        add_providers(installation)
+        installation.set_faults(fcm=LATENCY)
+        yield Site(installation, broker)

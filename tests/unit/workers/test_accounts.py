@@ -1,6 +1,7 @@
 """An account in one process: how fast it may go, and when it rests."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -61,8 +62,9 @@ def account(pace: Pace) -> OpenAccount:
 
 
 def _observe(account: OpenAccount, outcome: Outcome, times: int = 1, *, run: int = RUN) -> None:
+    """The answers to so many calls."""
     for _ in range(times):
-        account.observe(outcome, fault_retry_seconds=15.0, run=run)
+        account.observe(replace(outcome), fault_retry_seconds=15.0, run=run)
 
 
 def test_a_pace_starts_at_what_the_adapter_asks_for(pace: Pace, share: Share) -> None:
@@ -119,6 +121,13 @@ def test_an_account_that_is_refused_again_and_again_rests_as_long_as_the_provide
     account.note_acceptance(RUN)  # of what was under way
     assert account.rest_seconds(RUN) == 30
     hours.go_on(31)
+    assert account.rest_seconds(RUN) == 0
+
+
+def test_a_call_for_many_that_is_turned_away_is_one_failure(account: OpenAccount) -> None:
+    for _ in range(10 * FAILURES_THAT_REST):
+        account.observe(THROTTLED, fault_retry_seconds=15.0, run=RUN)
+
     assert account.rest_seconds(RUN) == 0
 
 
