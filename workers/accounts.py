@@ -37,6 +37,9 @@ A single 503 among thousands of acceptances delays its own recipient; a quota th
 delays everybody.
 """
 
+PATIENCE_WITH_NO_TIME: Final = 10
+"""So many times more of them it takes where the provider says to come back at once."""
+
 LONGEST_REST_SECONDS: Final = 15.0
 """Between two probes of a provider that does not say when to come back: 1, 2, 4 ... seconds up to this."""
 
@@ -155,9 +158,9 @@ class OpenAccount:
                 return outcome
         match outcome:
             case Retry(scope="provider"):
-                self._note_failure(outcome, outcome.after_seconds or 0.0)
+                self._note_failure(outcome, outcome.after_seconds)
             case Unknown():
-                self._note_failure(outcome, 0.0)
+                self._note_failure(outcome, None)
             case AccountFault():
                 self._rest(outcome.reason, fault_retry_seconds, is_faulty=True)
             case _:
@@ -203,14 +206,16 @@ class OpenAccount:
         most = 1 if not share.is_answering and share.room(lane) <= 0 else share.most(lane)
         return unmarked < (min(most, self.rate.most) if self.rate else most)
 
-    def _note_failure(self, outcome: Retry | Unknown, after_seconds: float) -> None:
+    def _note_failure(self, outcome: Retry | Unknown, after_seconds: float | None) -> None:
         """Recipients of one call have one outcome: the account failed once, however many they are."""
         self.pace.note(answers=0, refusals=1)
         if outcome is not self.last_failure:
             self.last_failure = outcome
             self.failures += 1
-        if self.failures >= FAILURES_THAT_REST or self.is_probed:
-            self._rest(outcome.reason, min(after_seconds, LONGEST_WISH_SECONDS), is_faulty=False)
+        # told to come back at once, it does, unless that goes on and on
+        most = FAILURES_THAT_REST if after_seconds != 0.0 else PATIENCE_WITH_NO_TIME * FAILURES_THAT_REST
+        if self.failures >= most or self.is_probed:
+            self._rest(outcome.reason, min(after_seconds or 0.0, LONGEST_WISH_SECONDS), is_faulty=False)
 
     def _rest(self, reason: str, seconds: float, *, is_faulty: bool) -> None:
         """One rest for all that fail while it lasts: they were under way when it began."""

@@ -13,6 +13,7 @@ from workers.accounts import (
     FAILURES_THAT_REST,
     LONGEST_REST_SECONDS,
     LONGEST_WISH_SECONDS,
+    PATIENCE_WITH_NO_TIME,
     PERIOD_SECONDS,
     OpenAccount,
     Pace,
@@ -129,6 +130,15 @@ def test_a_call_for_many_that_is_turned_away_is_one_failure(account: OpenAccount
         account.observe(THROTTLED, fault_retry_seconds=15.0, run=RUN)
 
     assert account.rest_seconds(RUN) == 0
+
+
+def test_a_provider_that_says_to_come_back_at_once_is_believed_for_a_while(account: OpenAccount) -> None:
+    at_once = Retry("busy", after_seconds=0.0, scope="provider")
+    _observe(account, at_once, times=PATIENCE_WITH_NO_TIME * FAILURES_THAT_REST - 1)
+    assert account.rest_seconds(RUN) == 0
+
+    _observe(account, at_once)
+    assert account.rest_seconds(RUN) == 1
 
 
 def test_no_word_of_a_provider_makes_an_account_rest_for_ever(account: OpenAccount) -> None:
