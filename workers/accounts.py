@@ -309,13 +309,23 @@ class Accounts:
             if account.provider.kind == queue.kind and not account.is_faulty and account.is_to_be_probed
         ]
 
+    def at_rest(self) -> list[LoadedProvider]:
+        """Those of which nothing is claimed but for probes, so that no batch tells that they were changed."""
+        now = time.monotonic()
+        return [one.provider for one in self._open.values() if one.is_probed or one.rests_until > now]
+
+    def drop(self, provider_seq: int) -> None:
+        """Forget what was learnt of an account that was changed, disabled or deleted."""
+        account = self._open.pop(provider_seq, None)
+        if account is not None:
+            self._retire(account)
+
     def close_idle(self) -> None:
         """Close what no batch has used for a while."""
         now = time.monotonic()
         for seq, account in list(self._open.items()):
             if not account.users and now - account.used_at > IDLE_SECONDS:
-                del self._open[seq]
-                self._retire(account)
+                self.drop(seq)
 
     async def aclose(self) -> None:
         for account in self._open.values():

@@ -20,6 +20,7 @@ from shared.db.queries.claim import (
     LoadedTarget,
     Turn,
     claim_batches,
+    find_unchanged_providers,
     load_messages,
     load_providers,
     load_targets,
@@ -113,6 +114,11 @@ class Claimer:
             for seq in unsent[batch.claimed.seq]:
                 _replace(batch.targets, seq, loaded.targets.get(seq))
                 _replace(batch.suppressed, seq, loaded.suppressed.get(seq))
+
+    async def find_unchanged(self, providers: Sequence[LoadedProvider]) -> set[int]:
+        """provider_seqs of those whose row is still as it was loaded."""
+        async with hot_statements(self._engine) as connection:
+            return await find_unchanged_providers(connection, providers)
 
     async def _claim(
         self, connection: HotConnection, queue: str, *, turns: int, room: int, excluded_providers: Sequence[int]

@@ -265,7 +265,9 @@ class Drain:
         return most if limit is None else min(most, limit)
 
     async def _refresh(self) -> None:
-        """Load anew what batches need that have been sent for a while, or stop them where it tells to."""
+        """Load anew what batches need that have been sent for a while, or stop them where it tells to; begin anew with
+        accounts at rest that somebody changed.
+        """
         now = time.monotonic()
         if now - self._refreshed_at < REFRESH_SECONDS:
             return
@@ -273,6 +275,11 @@ class Drain:
         lasting = [batch for batch in self._delivering.values() if batch.unmarked and not batch.is_stopping]
         if lasting:
             await self._claimer.refresh(lasting)
+        if resting := self._accounts.at_rest():
+            unchanged = await self._claimer.find_unchanged(resting)
+            for provider in resting:
+                if provider.seq not in unchanged:
+                    self._accounts.drop(provider.seq)
 
     def _ring_for(self, due: Sequence[str]) -> None:
         """This process goes on by itself; whoever else is free may help."""

@@ -293,6 +293,20 @@ async def load_providers(connection: HotConnection, project_seqs: Sequence[int])
         return await cursor.fetchall()
 
 
+async def find_unchanged_providers(connection: HotConnection, providers: Sequence[LoadedProvider]) -> set[int]:
+    """The seqs of those that are used as they were loaded: enabled, of the same version, and as live."""
+    cursor = await connection.execute(
+        "SELECT seq FROM providers JOIN unnest(%s::bigint[], %s::int[], %s::bool[]) AS loaded (seq, version, is_live)"
+        " USING (seq, version) WHERE enabled AND is_live = (SELECT live FROM installation)",
+        [
+            [provider.seq for provider in providers],
+            [provider.version for provider in providers],
+            [provider.is_live for provider in providers],
+        ],
+    )
+    return {seq for (seq,) in await cursor.fetchall()}
+
+
 async def resolve_roles(connection: HotConnection, *, project_seq: int, target_ids: Sequence[str]) -> dict[str, int]:
     """The seqs of targets named by public id (the cc and bcc of a mail). Key: public id."""
     cursor = await connection.execute(

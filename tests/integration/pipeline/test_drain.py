@@ -243,3 +243,25 @@ async def test_accounts_at_rest_with_nothing_due_keep_no_other_from_being_probed
         await process.until(lambda: len(process.worker.accounts.to_probe(queue)) >= PROBES_AT_ONCE)
         providers[-1].answer = well.answer
         await process.until_sent(run)
+
+
+@pytest.mark.parametrize("what", ["changed", "disabled"])
+async def test_an_account_at_rest_that_somebody_sees_to_is_used_as_it_is_now(
+    bench: Bench, well: Provider, what: str
+) -> None:
+    throttled = Provider(answer=lambda _request: Retry("come back", after_seconds=3_600.0, scope="provider"))
+    throttled.may_answer.set()
+    async with at_work(bench, {"throttled": throttled, "well": well}) as process:
+        process.message_to("throttled", 20)
+        await process.until(lambda: len(throttled.asked) > FAILURES_THAT_REST)
+        run = process.message_to("throttled")
+        await asyncio.sleep(1)
+        assert not process.is_sent(run)
+
+        if what == "changed":
+            throttled.answer = well.answer
+            bench.do("UPDATE providers SET version = version + 1 WHERE id = 'throttled'")
+        else:  # so another one of the channel takes its place
+            bench.do("UPDATE providers SET enabled = false WHERE id <> 'well'")
+
+        await process.until_sent(run)
