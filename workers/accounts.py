@@ -200,7 +200,7 @@ class OpenAccount:
         """Whether more batches of it are worth claiming, with so many recipients claimed and not yet marked."""
         if self.is_faulty:  # its batches are claimed all the same, so that each is told why it waits
             return True
-        if self.is_probed:
+        if self.is_probed or self.rests_until > time.monotonic():  # the latter: its provider named a time
             return False
         share = self.pace.share
         most = 1 if not share.is_answering and share.room(lane) <= 0 else share.most(lane)

@@ -19,7 +19,7 @@ from workers.accounts import (
     Pace,
 )
 from workers.breaker import LIMIT
-from workers.window import Share, Window
+from workers.window import ANSWERING_SECONDS, Share, Window
 
 UNREACHABLE = Retry("no connection", scope="provider")
 BAD = DeadAddress("SENDER_ID_MISMATCH", is_suspicious=True)
@@ -218,6 +218,31 @@ def test_an_account_that_has_proved_itself_is_not_doubted_for_foreign_addresses(
     _observe(account, BAD, times=10 * LIMIT)
 
     assert account.rest_seconds(RUN) == 0
+
+
+def test_what_was_under_way_and_is_accepted_ends_no_rest_that_the_provider_named(
+    account: OpenAccount, hours: Hours
+) -> None:
+    _observe(account, THROTTLED, FAILURES_THAT_REST)
+    account.note_acceptance(RUN)
+
+    assert not account.is_open_for(Lane.BULK, 0)
+    hours.go_on(30.1)
+    assert account.is_open_for(Lane.BULK, 0)
+
+
+def test_an_account_whose_slots_are_out_unanswered_is_given_no_more_than_waits_already(
+    account: OpenAccount, hours: Hours
+) -> None:
+    share = account.pace.share
+    share.note_answer()
+    share.charge(Lane.BULK, share.most(Lane.BULK))
+    assert account.is_open_for(Lane.BULK, 1)
+
+    hours.go_on(ANSWERING_SECONDS + 0.1)
+
+    assert account.is_open_for(Lane.BULK, 0)
+    assert not account.is_open_for(Lane.BULK, 1)
 
 
 def test_what_comes_back_is_told_once(account: OpenAccount, hours: Hours) -> None:
