@@ -96,7 +96,7 @@ async def test_a_database_that_breaks_off_gives_no_tokens_and_no_error(settings:
     engine = create_engine(settings, role="test", pool_size=1)
     rate = Rate(engine, provider_seq, PER_SECOND)
     async with asyncio.timeout(5):
-        while not await rate.take(1):
+        while not await rate.take(1_000):  # all that it has leased
             pass
     with psycopg.connect(settings.require_database_url()) as connection:
         connection.execute("SELECT FROM provider_buckets FOR UPDATE")
