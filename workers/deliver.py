@@ -13,6 +13,7 @@ from datetime import timedelta
 import structlog
 
 from shared import metrics
+from shared.aside import whose
 from shared.db.queries.claim import LoadedTarget
 from shared.db.queries.finish import NO_PROVIDER
 from shared.domain.clock import DatabaseClock
@@ -59,7 +60,11 @@ class Deliverer:
         self._provider_timeout_seconds = provider_timeout_seconds
 
     async def deliver(self, batch: OpenBatch) -> None:
-        """Send what is not marked yet and see the batch closed or given back. Never raises StaleClaim."""
+        """Send what is not marked yet and see the batch closed or given back. Never raises StaleClaim.
+
+        In a task of its own, whose work aside is the project's.
+        """
+        whose.set(str(batch.claimed.project_seq))
         self._recorder.hold(batch)
         try:
             ending = self._ending_of(batch)

@@ -1,18 +1,19 @@
 """What adapters rendered from a message's content, kept while its batches are likely to come.
 
 A rendering may take a second (25 MB of attachments in base64), and it is a customer's content that decides so. A large
-one is therefore made in a thread, so that nobody else on the event loop waits for it.
+one is therefore made aside, so that nobody else on the event loop waits for it, and those of a project wait in a line
+of their own.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from traceback import extract_tb
 from typing import Final, Generic, NamedTuple, TypeVar
 
 import structlog
 
+from shared.aside import aside
 from shared.domain.outcome import Refused
 from shared.providers.contract import Content
 
@@ -29,9 +30,6 @@ KEPT_SECONDS: Final = 10.0
 
 SMALL_CHARACTERS: Final = 4_000
 """Below it a rendering takes 2 ms at most, hostile HTML included, which is not worth a thread."""
-
-THREADS: Final = ThreadPoolExecutor(2, thread_name_prefix="rendering")
-"""Of the process. An account is in one of them at most, so that those of one cannot hold up all others."""
 
 log = structlog.get_logger()
 
@@ -86,8 +84,11 @@ class Renderings(Generic[Rendered]):
 
     async def _make(self, content: Content) -> Rendered:
         async with self._turn:
-            rendered = await asyncio.get_running_loop().run_in_executor(THREADS, self._render, content)
-        return self._keep(content, rendered)
+            rendered = await aside(self._render, content)
+        self._keep(content, rendered)
+        until = self._kept[content.run].until
+        asyncio.get_running_loop().call_later(KEPT_SECONDS, self._forget, content.run, until)
+        return rendered
 
     def _note_made(self, run: int, task: asyncio.Task[Rendered]) -> None:
         if run in self._making and self._making[run].task is task:
@@ -117,6 +118,11 @@ class Renderings(Generic[Rendered]):
             self._drop(next(iter(self._kept)))
         self._kept[content.run] = Kept(content, rendered, time.monotonic() + KEPT_SECONDS)
         return rendered
+
+    def _forget(self, run: int, until: float) -> None:
+        """A large one whose time is over, unless another has taken its place: accounts are many."""
+        if run in self._kept and self._kept[run].until == until:
+            self._drop(run)
 
     def _drop(self, run: int) -> None:
         kept = self._kept.pop(run, None)

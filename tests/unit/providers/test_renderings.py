@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+import weakref
 
 import pytest
 
+from shared.aside import whose
 from shared.domain.status import Channel
 from shared.providers.contract import Content, ContentFile
 from shared.providers.renderings import KEPT, Renderings
@@ -132,3 +134,41 @@ async def test_sizes_are_forgotten_with_what_they_were_of() -> None:
         await renderer.renderings.of(mail(300, run=run))
     assert len(renderer.renderings._kept) == 2
     assert renderer.renderings._kept_bytes == 800
+
+
+class Rendered:
+    """Something that can be watched."""
+
+
+async def test_a_large_one_is_let_go_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else every account that ever sent a large file would hold it for as long as it is open."""
+    monkeypatch.setattr("shared.providers.renderings.KEPT_SECONDS", 0.05)
+    renderings = Renderings(lambda _: Rendered(), lambda _: Rendered())
+    is_gone = asyncio.Event()
+    weakref.finalize(await renderings.of(mail(3_000)), is_gone.set)
+    assert not is_gone.is_set()
+
+    async with asyncio.timeout(5):
+        await is_gone.wait()
+
+
+async def test_large_ones_of_a_project_hold_up_no_other_project() -> None:
+    """However many accounts it has."""
+    may_end = threading.Event()
+    has_begun = threading.Event()
+
+    async def rendered_by(project: str, run: int) -> int:
+        whose.set(project)
+
+        def render(content: Content) -> int:
+            has_begun.set()
+            return may_end.wait(10) and content.run if project == "ours" else content.run
+
+        return await Renderings(render, lambda _: -1).of(mail(3_000, run=run))
+
+    ours = [asyncio.create_task(rendered_by("ours", run)) for run in range(20)]
+    await asyncio.to_thread(has_begun.wait, 10)
+    async with asyncio.timeout(5):
+        assert await asyncio.create_task(rendered_by("theirs", 100)) == 100
+    may_end.set()
+    assert await asyncio.gather(*ours) == list(range(20))
