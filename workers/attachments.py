@@ -1,7 +1,7 @@
 """Attachments of mails: read once for all messages of a process that name them, kept within a cap."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +25,9 @@ ROOM_BYTES: Final = 128 * 1024 * 1024
 ROOM_OF_ONE: Final = 4
 """One account holds at most this part of the room: while its server is silent, others still find some."""
 
+ROOM_OF_PROJECT: Final = 0.75
+"""And one project at most this part, however many of its accounts have silent servers."""
+
 
 class AttachmentsRefused(Exception):  # named for what happened
     """The message cannot be sent with the files it names; its text says which and why."""
@@ -38,57 +41,70 @@ class _Key(NamedTuple):
     size: int
 
 
+class Holder(NamedTuple):
+    """An account, and whose it is."""
+
+    project_seq: int
+    provider_seq: int
+
+
 @dataclass(slots=True)
 class _Waiter:
-    provider_seq: int
+    account: Holder
     size: int
     granted: asyncio.Future[None]
 
 
-class _Room:
-    """Bytes that may be held, by account; who waits is served in order, passing over accounts that hold their part."""
+class Room:
+    """Bytes that may be held, by account; who waits is served in order, passing over those who hold their part."""
 
     def __init__(self, total_bytes: int) -> None:
         self._free = total_bytes
         self._most_of_one = total_bytes // ROOM_OF_ONE
-        self._held: dict[int, int] = {}  # key: provider_seq
+        self._most_of_project = int(total_bytes * ROOM_OF_PROJECT)
+        self._held = Counter[int]()  # key: provider_seq; none is zero, here and there
+        self._held_of_projects = Counter[int]()  # key: project_seq
         self._waiters: deque[_Waiter] = deque()
 
     @asynccontextmanager
-    async def hold(self, provider_seq: int, size: int) -> AsyncIterator[None]:
-        if self._waiters or not self._fits(provider_seq, size):
-            waiter = _Waiter(provider_seq, size, asyncio.get_running_loop().create_future())
+    async def hold(self, account: Holder, size: int) -> AsyncIterator[None]:
+        if self._waiters or not self._fits(account, size):
+            waiter = _Waiter(account, size, asyncio.get_running_loop().create_future())
             self._waiters.append(waiter)
             self._grant()
             try:
                 await waiter.granted
             except asyncio.CancelledError:
                 if not waiter.granted.cancelled():
-                    self._give_back(provider_seq, size)
+                    self._give_back(account, size)
                 raise
         else:
-            self._take(provider_seq, size)
+            self._take(account, size)
         try:
             yield
         finally:
-            self._give_back(provider_seq, size)
+            self._give_back(account, size)
 
-    def _fits(self, provider_seq: int, size: int) -> bool:
-        return size <= self._free and self._is_within_part(provider_seq, size)
+    def _fits(self, account: Holder, size: int) -> bool:
+        return size <= self._free and self._is_within_part(account, size)
 
-    def _is_within_part(self, provider_seq: int, size: int) -> bool:
-        held = self._held.get(provider_seq, 0)
-        return not held or held + size <= self._most_of_one
+    def _is_within_part(self, account: Holder, size: int) -> bool:
+        """The first one always is, whatever its size."""
+        held, of_project = self._held[account.provider_seq], self._held_of_projects[account.project_seq]
+        is_within_own = not held or held + size <= self._most_of_one
+        return is_within_own and (not of_project or of_project + size <= self._most_of_project)
 
-    def _take(self, provider_seq: int, size: int) -> None:
+    def _take(self, account: Holder, size: int) -> None:
         self._free -= size
-        self._held[provider_seq] = self._held.get(provider_seq, 0) + size
+        self._held[account.provider_seq] += size
+        self._held_of_projects[account.project_seq] += size
 
-    def _give_back(self, provider_seq: int, size: int) -> None:
-        self._free += size
-        self._held[provider_seq] -= size
-        if not self._held[provider_seq]:
-            del self._held[provider_seq]
+    def _give_back(self, account: Holder, size: int) -> None:
+        self._take(account, -size)
+        if not self._held[account.provider_seq]:
+            del self._held[account.provider_seq]
+        if not self._held_of_projects[account.project_seq]:
+            del self._held_of_projects[account.project_seq]
         self._grant()
 
     def _grant(self) -> None:
@@ -98,12 +114,12 @@ class _Room:
             waiter = self._waiters.popleft()
             if waiter.granted.done():
                 continue
-            if self._fits(waiter.provider_seq, waiter.size):
-                self._take(waiter.provider_seq, waiter.size)
+            if self._fits(waiter.account, waiter.size):
+                self._take(waiter.account, waiter.size)
                 waiter.granted.set_result(None)
                 continue
             passed_over.append(waiter)
-            if self._is_within_part(waiter.provider_seq, waiter.size):
+            if self._is_within_part(waiter.account, waiter.size):
                 break
         self._waiters.extendleft(reversed(passed_over))
 
@@ -125,7 +141,7 @@ class Attachments:
         self._kept: dict[_Key, bytes] = {}  # least recently used first
         self._kept_bytes = 0
         self._reading: dict[_Key, asyncio.Task[bytes | None]] = {}
-        self._room = _Room(room_bytes)
+        self._room = Room(room_bytes)
 
     @asynccontextmanager
     async def held(
@@ -138,7 +154,7 @@ class Attachments:
         size = sum(file.size or 0 for file in named)
         if size > LIMIT_BYTES:
             raise AttachmentsRefused("the attachments are larger than 25 MB together")
-        async with self._room.hold(provider_seq, size):
+        async with self._room.hold(Holder(project_seq, provider_seq), size):
             yield tuple([await self._load(project_seq, file) for file in named])
 
     async def _find(self, project_seq: int, data: Mapping[str, Any]) -> list[NamedFile]:

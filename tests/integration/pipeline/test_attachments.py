@@ -140,7 +140,7 @@ async def test_what_is_gone_or_too_large_is_refused(bench: Bench, contents: Coun
 async def test_batches_under_way_hold_no_more_than_there_is_room_for(bench: Bench, contents: CountedContents) -> None:
     for name in "abc":
         store(bench, name, name.encode() * 10)
-    attachments = Attachments(bench.engine, contents, kept_bytes=0, room_bytes=20)
+    attachments = Attachments(bench.engine, contents, kept_bytes=0, room_bytes=27)
     project_seq = bench.factory.project_seq
 
     async with attachments.held(project_seq, 11, named("a")):
