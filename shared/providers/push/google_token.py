@@ -39,6 +39,11 @@ LONGEST_FIELDS: Final = {"project_id": 100, "client_email": 320, "token_uri": 50
 """Characters. Google's are a fourth as long; the project stands in every request, its other letters written in three.
 """
 
+TOKEN: Final = re.compile(r"[!-~]{1,8192}")
+"""An access token, as it stands in each request; Google's have 1,000 characters."""
+
+LONGEST_TOKEN_SECONDS: Final = 86_400.0
+
 PAUSE_SECONDS: Final = 10.0
 """Before another token is asked for where none could be had: else all who send would wait for that, one by one."""
 
@@ -205,10 +210,18 @@ def _read_token(answer: Reply | Failure, asked_at: float) -> tuple[str, float]:
     try:
         body = json.loads(answer.body)
         if answer.status == 200:
-            return str(body["access_token"]), asked_at + float(body["expires_in"])
+            return _token_in(body, asked_at)
         error = str(body["error"])
     except (ValueError, KeyError, TypeError, RecursionError):
         error = "an answer that is not OAuth's"
     if answer.status in {400, 401, 403}:
         raise CredentialsRefused(f"Google refuses the service account: {error}")
     raise TokenUnavailable(f"the token endpoint answered {answer.status}: {error}")
+
+
+def _token_in(body: Mapping[str, Any], asked_at: float) -> tuple[str, float]:
+    """Raises ValueError, KeyError or TypeError for what is none."""
+    token, lasts_seconds = str(body["access_token"]), float(body["expires_in"])
+    if not TOKEN.fullmatch(token) or not 0.0 < lasts_seconds <= LONGEST_TOKEN_SECONDS:
+        raise ValueError("no token, or none that lasts")
+    return token, asked_at + lasts_seconds
