@@ -7,9 +7,12 @@ system's resolver does, which may take half a minute. Here each has a thread of 
 import asyncio
 import socket
 import time
+from collections import Counter
 from contextlib import suppress
 from threading import Thread
-from typing import Final, cast
+from typing import ClassVar, Final, cast
+
+from shared.aside import whose
 
 SECONDS: Final = 5.0
 KEPT_SECONDS: Final = 30.0
@@ -18,6 +21,9 @@ THREADS: Final = 2
 """Of one account at a time, those given up included: whose names are slow waits for its own."""
 
 THREADS_OF_ALL: Final = 100
+
+THREADS_OF_PROJECT: Final = 50
+"""However many accounts with slow names it has."""
 
 MOST_ADDRESSES: Final = 32
 """Of a name. An answer has room for 4,000, and whoever owns the name says how many."""
@@ -31,7 +37,7 @@ Addresses = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[
 class Lookups:
     """Of one account: answers are kept a while, and who asks for the same waits for the same answer."""
 
-    under_way = 0  # threads of the process; counted on the event loop
+    under_way: ClassVar = Counter[str]()  # threads of the process, by project; counted on the event loop; none is zero
 
     def __init__(self, *, seconds: float = SECONDS) -> None:
         self._seconds = seconds
@@ -63,15 +69,16 @@ class Lookups:
         if key in self._asked:  # meanwhile
             self._share.release()
             return self._asked[key]
-        if Lookups.under_way >= THREADS_OF_ALL:
+        owner, under_way = whose.get(), Lookups.under_way
+        if under_way.total() >= THREADS_OF_ALL or under_way[owner] >= THREADS_OF_PROJECT:
             self._share.release()
             raise OSError("too many names are being looked up")
-        Lookups.under_way += 1
+        under_way[owner] += 1
         answer = self._asked[key] = asyncio.get_running_loop().create_future()
-        Thread(target=self._look_up, args=(name, port, answer), name="lookup", daemon=True).start()
+        Thread(target=self._look_up, args=(name, port, answer, owner), name="lookup", daemon=True).start()
         return answer
 
-    def _look_up(self, name: str, port: int, answer: asyncio.Future[Addresses]) -> None:
+    def _look_up(self, name: str, port: int, answer: asyncio.Future[Addresses], owner: str) -> None:
         """In a thread of its own."""
         found: Addresses | OSError
         try:
@@ -81,10 +88,14 @@ class Lookups:
         except Exception as error:  # noqa: BLE001  # whatever it was: those who wait must hear of it
             found = OSError(f"a name like that does not exist ({type(error).__name__})")
         with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
-            answer.get_loop().call_soon_threadsafe(self._note, name, port, answer, found)
+            answer.get_loop().call_soon_threadsafe(self._note, name, port, answer, found, owner)
 
-    def _note(self, name: str, port: int, answer: asyncio.Future[Addresses], found: Addresses | OSError) -> None:
-        Lookups.under_way -= 1
+    def _note(
+        self, name: str, port: int, answer: asyncio.Future[Addresses], found: Addresses | OSError, owner: str
+    ) -> None:
+        Lookups.under_way[owner] -= 1
+        if not Lookups.under_way[owner]:
+            del Lookups.under_way[owner]
         self._share.release()
         del self._asked[name, port]
         if isinstance(found, OSError):

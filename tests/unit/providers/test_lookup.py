@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.aside import whose
 from shared.providers.lookup import LONGEST_NAME, MOST_ADDRESSES, THREADS, Lookups
 
 ANSWER = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 25))]
@@ -50,6 +51,22 @@ async def test_a_slow_name_is_given_up_in_time(names: NameServer) -> None:
 
 async def test_of_a_name_with_thousands_of_addresses_some_are_looked_at(names: NameServer) -> None:
     assert len(await Lookups().find("many.example.com", 25)) == MOST_ADDRESSES
+
+
+async def test_slow_names_of_a_project_leave_threads_to_others_however_many_accounts_it_has(names: NameServer) -> None:
+    async def find(project: str, name: str) -> Any:
+        whose.set(project)
+        return await Lookups(seconds=5).find(name, 25)
+
+    slow = [asyncio.create_task(find("ours", f"slow{number}.example.com")) for number in range(150)]
+    await asyncio.sleep(0.05)
+
+    assert await asyncio.create_task(find("theirs", "mail.example.com")) == ANSWER
+
+    names.may_answer.set()
+    found = await asyncio.gather(*slow, return_exceptions=True)
+    assert [answer for answer in found if answer == ANSWER]
+    assert all(answer == ANSWER or isinstance(answer, OSError) for answer in found)
 
 
 async def test_slow_names_of_one_account_hold_up_no_other(names: NameServer) -> None:
