@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,6 +11,7 @@ from hashlib import file_digest
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from psycopg import OperationalError, errors
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -37,10 +39,17 @@ IMPORT_ID_LENGTH = 20
 
 # Imports wait for each other, and for what Postgres still does for one that was killed: longer than the pool's
 # connections allow.
+_READERS = ThreadPoolExecutor(4, thread_name_prefix="contacts")
+"""Not the event loop's own threads, which look up the database's name: reading a page may take minutes, as a file may
+hold a GiB of blank lines.
+"""
+
 PATIENCE_SECONDS = 65.0
 """For a transaction: longer than one statement of it may take."""
 
 _WAIT_FOR_OTHERS = "SELECT set_config('lock_timeout', '30s', true), set_config('statement_timeout', '60s', true)"
+
+Read = TypeVar("Read")
 
 Report = Callable[[ImportProgress, int], None]
 """Told after each transaction: how far it is, and how many bytes of the file were read for staging."""
@@ -83,7 +92,7 @@ async def import_contacts(
 
     Raises UnreadableFile, with nothing merged, when the file as a whole is no contact file.
     """
-    import_id = await asyncio.to_thread(file.fingerprint)
+    import_id = await _beside(file.fingerprint)
     async with _patient_transaction(engine) as connection:
         progress = await open_import(connection, project.seq, import_id, file_name=file.name)
     while progress.state is not ImportState.FINISHED:
@@ -93,6 +102,10 @@ async def import_contacts(
             progress = await _merge_page(engine, project, file, import_seq=progress.seq, page_rows=page_rows)
             report(progress, file.path.stat().st_size)
     return progress
+
+
+async def _beside(read: Callable[[], Read]) -> Read:
+    return await asyncio.get_running_loop().run_in_executor(_READERS, read)
 
 
 @asynccontextmanager
@@ -125,7 +138,7 @@ async def _stage_pages(
     with file.path.open("rb") as content:
         lines = TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
         rows = read_contacts(_bounded(lines), file.layout, after_line=progress.staged_to)
-        while page := await asyncio.to_thread(_next_rows, rows, page_rows):
+        while page := await _beside(partial(_next_rows, rows, page_rows)):
             async with _patient_transaction(engine) as connection:
                 progress = await stage_rows(connection, progress.seq, page, after_line=progress.staged_to)
             if progress.state is not ImportState.STAGING or progress.staged_to < page[-1].line:
