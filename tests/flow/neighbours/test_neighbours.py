@@ -76,7 +76,7 @@ def open_recipients(account: Account, message_id: str) -> int:
 def is_sent(account: Account, message_id: str, *, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while (found := account.tenant.call("GET", f"/messaging/messages/{message_id}").json())["status"] != "sent":
-        assert found["status"] == "processing", found
+        assert found["status"] == "processing", found["deliveryErrors"]
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
