@@ -138,6 +138,10 @@ class OpenAccount:
             return self.rest_reason
         return self.doubts[run].reason if run in self.doubts else ""
 
+    def begin_call(self) -> None:
+        """What fails from now on is another failure, though it may be told by the same outcome."""
+        self.last_failure = None
+
     def note_acceptance(self, run: int) -> None:
         self.breaker.note_acceptance()
         self.accepted_at = time.monotonic()

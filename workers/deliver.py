@@ -280,6 +280,7 @@ class Deliverer:
     ) -> None:
         add = self._recorder.add
         open_indexes = set(range(len(requests)))
+        account.begin_call()
         began = time.monotonic()
         in_flight = metrics.IN_FLIGHT.labels(batch.queue.kind)
         in_flight.inc(len(requests))

@@ -125,7 +125,7 @@ async def test_what_one_recipient_waits_for_keeps_none_of_its_message_waiting(be
 async def test_an_account_that_is_away_is_probed_by_one_recipient_and_served_when_it_is_back(
     bench: Bench, well: Provider
 ) -> None:
-    away = Provider(answer=lambda _request: UNREACHABLE)
+    away = Provider(answer=lambda _request: replace(UNREACHABLE))
     away.may_answer.set()
     async with at_work(bench, {"away": away, "well": well}) as process:
         stuck = process.message_to("away", 200, lane="bulk")
@@ -223,7 +223,7 @@ async def test_accounts_that_wait_for_their_rate_hold_up_no_other(bench: Bench, 
 
 
 async def test_accounts_at_rest_with_nothing_due_keep_no_other_from_being_probed(bench: Bench, well: Provider) -> None:
-    providers = [Provider(answer=lambda _request: UNREACHABLE) for _ in range(PROBES_AT_ONCE + 1)]
+    providers = [Provider(answer=lambda _request: replace(UNREACHABLE)) for _ in range(PROBES_AT_ONCE + 1)]
     for provider in providers:
         provider.may_answer.set()
     async with at_work(bench, {f"away{number}": provider for number, provider in enumerate(providers)}) as process:

@@ -223,7 +223,7 @@ def foreign_key() -> str:
         ({"key": foreign_key()}, "InvalidProviderToken"),
         ({"kid": "ABC123DEFG"}, "InvalidProviderToken"),
         ({"iat": "soon"}, "InvalidProviderToken"),
-        ({"iat": int(time.time()) + 600}, "InvalidProviderToken"),
+        ({"iat": int(time.time()) + 86_400}, "InvalidProviderToken"),
         ({"iat": int(time.time()) - 3700}, "ExpiredProviderToken"),
     ],
 )
