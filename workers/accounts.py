@@ -305,6 +305,11 @@ class Accounts:
             if account.provider.kind == queue.kind and not account.is_open_for(queue.lane, unmarked.get(seq, 0))
         ]
 
+    def is_busy(self, provider_seq: int) -> bool:
+        """Whether it takes what it is given, and has been given all that it takes here."""
+        account = self._open.get(provider_seq)
+        return account is not None and not account.is_probed and account.pace.share.is_answering
+
     def to_probe(self, queue: DeliveryQueue) -> list[LoadedProvider]:
         """Those of which one batch should be claimed, to find out whether the account works again."""
         return [

@@ -111,7 +111,8 @@ class Drain:
         self._is_stopping = False
         self._is_away = False  # the database
         self._has_news = asyncio.Event()  # a ring, or a batch that ended
-        self._is_idle = asyncio.Event()  # nothing was due at the last look
+        self._is_idle = asyncio.Event()  # there was nothing to take at the last look
+        self._is_full = False  # there was more to take than it had room for
         self._news_timer: asyncio.TimerHandle | None = None
         self._has_ended = asyncio.Event()
         self._next_due_seconds = inf  # at the last look
@@ -120,7 +121,7 @@ class Drain:
         self._refreshed_at = self._closed_idle_at = time.monotonic()
 
     async def hear(self) -> None:
-        """A ring: look at once. Returns when nothing more is due, or soon."""
+        """A ring: look at once. Returns when there is nothing more to take, or soon."""
         self._is_idle.clear()
         self._has_news.set()
         with suppress(TimeoutError):
@@ -138,6 +139,7 @@ class Drain:
         pause_seconds = POLL_SECONDS
         while not self._is_stopping:
             try:
+                self._is_full = False
                 has_taken, has_left = await self._turn()
             except DATABASE_AWAY as error:
                 if not self._is_away:
@@ -156,7 +158,8 @@ class Drain:
                 pause_seconds = POLL_SECONDS if has_taken else min(2 * pause_seconds, LONGEST_POLL_SECONDS)
             else:
                 pause_seconds = max(POLL_SECONDS, min(self._unrung_seconds, self._next_due_seconds))
-            await self._wait(pause_seconds, is_idle=not has_left)
+            # what belongs to accounts that can take nothing is no reason to be slow to hear of other work
+            await self._wait(pause_seconds, is_idle=not has_taken and not self._is_full)
 
     async def stop(self, *, patience_seconds: float) -> None:
         """Mark nothing further; what is in flight is awaited and recorded, the rest given back. What takes longer is
@@ -184,7 +187,7 @@ class Drain:
         due = await self._look()
         await self._refresh()
         claimed = await self._claim(due)
-        if due:
+        if self._is_full:
             self._ring_for(due)
         if time.monotonic() - self._closed_idle_at > CLOSE_IDLE_SECONDS:
             self._closed_idle_at = time.monotonic()
@@ -231,6 +234,8 @@ class Drain:
             if held.in_all >= MOST_HELD * room:
                 closed |= held.of_account.keys()  # whoever has nothing here yet finds room all the same
             room -= held.in_hand
+            if room <= 0 or any(self._accounts.is_busy(seq) for seq in closed & held.of_account.keys()):
+                self._is_full = True
             if room > 0:
                 batches += await self._claimer.claim(name, turns=MOST_TURNS, room=room, excluded_providers=[*closed])
             for batch in batches:
