@@ -2,9 +2,12 @@
 
 import random
 import socket
+from collections import deque
 from itertools import islice
 
 LOOPBACK = "127.0.0.1"
+
+_lately: deque[int] = deque(maxlen=200)
 
 # Below the ports that systems give to outgoing connections (from 32768, in some sandboxes from 16000): a client that
 # keeps calling a port of that range while its server restarts may connect to itself, and then holds the port.
@@ -29,6 +32,8 @@ def choose_port(preferred: int | None = None) -> int:
 
 
 def choose_ports(count: int) -> list[int]:
-    """So many different ones."""
-    free = (port for port in random.sample(RANGE, k=len(RANGE)) if is_port_free(port))
-    return list(islice(free, count))
+    """So many different ones; none that this process has chosen lately, as whoever it was for may not listen yet."""
+    free = (port for port in random.sample(RANGE, k=len(RANGE)) if port not in _lately and is_port_free(port))
+    chosen = list(islice(free, count))
+    _lately.extend(chosen)
+    return chosen

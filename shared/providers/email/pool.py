@@ -47,6 +47,7 @@ class SmtpPool:
         self._granted_until = 0.0
         self._good_host = 0
         self._good_host_until = 0.0
+        self._has_answered = False  # a server, since the last time that none gave us a connection
         self._step = ""  # what the last connection waits for that is being opened
         self._is_closed = False
 
@@ -144,6 +145,8 @@ class SmtpPool:
         while self._idle and self._waiting:
             self._idle.pop().start()
         most = self._granted if self._loop.time() < self._granted_until else self._most
+        if not self._open and not self._has_answered:
+            most = 1  # one finds out whether anybody is there, before fifty knock at once
         room = most - len(self._open) - len(self._opening)
         for _ in range(min(room, self._waiting - len(self._opening))):
             task = self._loop.create_task(self._open_first_good())
@@ -158,8 +161,10 @@ class SmtpPool:
         if error is None and task.result().is_closed:  # since its last reply: nobody would be told of a mail it took
             self._note_failure(Retry("the server closed the connection as soon as it was open", scope="provider"))
         elif error is None:
+            self._has_answered = True
             self._open.add(task.result())
             task.result().start()
+            self._serve()
         elif isinstance(error, NoConnection):
             self._note_failure(error.outcome)
         else:  # a fault of ours; nobody shall wait for it to mend itself
@@ -195,6 +200,7 @@ class SmtpPool:
         if others:
             self._granted, self._granted_until = others, self._loop.time() + COOL_DOWN_SECONDS
         else:
+            self._has_answered = False
             self._fail_waiting(outcome)
 
     def _fail_waiting(self, outcome: AccountFault | Retry) -> None:
