@@ -27,12 +27,17 @@ class FairQueue(QueueCommon[Item]):
         self.use_lifo = use_lifo
         self._idle: deque[Item] = deque()
         self._waiting: deque[asyncio.Future[Item]] = deque()
+        self._keeps_idle = True
+
+    def keep_no_more(self) -> None:
+        """From now on an item that comes back goes to one who waits, or is too many."""
+        self._keeps_idle = False
 
     def empty(self) -> bool:
         return not self._idle
 
     def full(self) -> bool:
-        return 0 < self.maxsize <= len(self._idle)
+        return not self._keeps_idle or 0 < self.maxsize <= len(self._idle)
 
     def qsize(self) -> int:
         return len(self._idle)
@@ -84,6 +89,16 @@ class FairPool(AsyncAdaptedQueuePool):
     """For engines of one event loop."""
 
     _queue_class: type[QueueCommon[ConnectionPoolEntry]] = FairQueue
+    _pool: FairQueue[ConnectionPoolEntry]
+
+    def dispose(self) -> None:
+        """Closes what is idle now, and later what is still in use, when it comes back.
+
+        SQLAlchemy's own would keep the latter in a pool that nobody takes from any more: lines to Postgres that stay
+        open for as long as nobody collects the garbage.
+        """
+        self._pool.keep_no_more()
+        super().dispose()
 
     def connect(self) -> PoolProxiedConnection:
         """Raises OperationalError where Postgres ends connections as soon as they are made, which is an outage too:

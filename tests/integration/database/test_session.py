@@ -57,6 +57,52 @@ async def test_connections_that_ended_while_idle_are_replaced_unnoticed(settings
     await engine.dispose()
 
 
+async def test_what_is_in_use_when_its_siblings_are_lost_is_closed_when_it_comes_back(settings: Settings) -> None:
+    engine = create_engine(settings, role="test", pool_size=2)
+    async with hot_transaction(engine) as survivor:
+        with pytest.raises(psycopg.OperationalError):  # noqa: PT012
+            async with hot_transaction(engine) as lost:
+                await lost.close()
+                await lost.execute("SELECT 1")
+        closed_while_in_use = survivor.closed
+    assert (closed_while_in_use, survivor.closed) == (False, True)
+    async with hot_transaction(engine) as connection:
+        assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+    await engine.dispose()
+
+
+async def test_no_connection_outlives_its_engine_whenever_its_callers_are_cancelled(settings: Settings) -> None:
+    engine = create_engine(settings, role="test", pool_size=4)
+    sessions = create_sessions(engine)
+    made: list[psycopg.AsyncConnection[Any]] = []
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def note(dbapi_connection: Any, _record: object) -> None:
+        made.append(dbapi_connection.driver_connection)
+
+    async def ask(way: int) -> None:
+        if way == 0:
+            async with hot_transaction(engine) as connection:
+                await connection.execute("SELECT pg_sleep(0.005)")
+        elif way == 1:
+            async with hot_statements(engine) as connection:
+                await connection.execute("SELECT pg_sleep(0.005)")
+        else:
+            async with sessions() as session:
+                await session.execute(text("SELECT pg_sleep(0.005)"))
+
+    for round_ in range(60):
+        callers = [asyncio.create_task(ask(number % 3)) for number in range(12)]
+        await asyncio.sleep(round_ / 2_000)
+        for caller in callers[round_ % 2 :: 2]:
+            caller.cancel()
+        ends = await asyncio.gather(*callers, return_exceptions=True)
+        assert [end for end in ends if end is not None and not isinstance(end, asyncio.CancelledError)] == []
+    await engine.dispose()
+    assert len(made) > 4
+    assert [connection for connection in made if not connection.closed] == []
+
+
 async def test_connections_that_end_as_soon_as_they_are_made_are_an_outage(settings: Settings) -> None:
     """As when an administrator makes room again and again. It is not for the caller to be blamed."""
     engine = create_engine(settings, role="test", pool_size=1)
