@@ -1,5 +1,7 @@
 """A small disk under the embedded Postgres, which can be filled: a file system in memory, of limited size."""
 
+import errno
+import mmap
 import os
 import shutil
 import subprocess
@@ -30,8 +32,17 @@ class SmallDisk:
         """Not a byte is left, until the block ends."""
         ballast = self.path / "ballast"
         with ballast.open("wb") as file:
-            while free := self.free_bytes:  # Postgres may give some back meanwhile
-                os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, free)
+            step = self.free_bytes
+            while free := self.free_bytes:  # Postgres takes some and gives some back meanwhile
+                step = min(step, free)
+                try:
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, step)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    if step == mmap.PAGESIZE:  # what is free by its own account need not be there
+                        break
+                    step = max(step // 2, mmap.PAGESIZE)
         try:
             yield
         finally:
