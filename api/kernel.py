@@ -90,7 +90,7 @@ class Call(Request):
 
     principal: Principal
     project_or_console: ProjectIdentity | None
-    rate_key: bytes | None = None  # the window this call was counted in
+    counted: limits.Counted | None = None  # the windows of its rate limit, where it is counted in any
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
@@ -250,16 +250,27 @@ class Endpoint(APIRoute):
 
     async def _count(self, call: Call, limit: RateLimit) -> None:
         """Keys are counted in no window and never refused (contract §17)."""
-        standing = limits.uncounted(limit, now=await call.services.clock.now())
-        if call.services.settings.rate_limits and not isinstance(call.principal, KeyHolder):
-            user_id = call.principal.user.id if isinstance(call.principal, LoggedIn) else ""
-            project_id = call.project.id
-            call.rate_key = await limits.key_of(limit, call, self.path, project_id=project_id, user_id=user_id)
+        services = call.services
+        standing = limits.uncounted(limit, now=await services.clock.now())
+        if services.settings.rate_limits and not isinstance(call.principal, KeyHolder):
+            call.counted = await limits.find_windows(
+                services.engine,
+                limit,
+                call,
+                self.path,
+                project_id=call.project.id,
+                user_id=call.principal.user.id if isinstance(call.principal, LoggedIn) else "",
+                fingerprint=services.tokens.fingerprint,
+                largest_file=services.settings.max_file_bytes,
+            )
             async with call.bounded():
-                standing = await limits.count(call.services.engine, limit, call.rate_key)
+                standing = await call.counted.count()
         call.answer_headers += standing.headers()
         if standing.is_exceeded:
-            raise RejectedRequest("general_rate_limit_exceeded", f"More than {limit.calls} calls; see the headers.")
+            raise RejectedRequest(
+                "general_rate_limit_exceeded",
+                f"More than {standing.limit} calls in {standing.seconds} s; see the headers.",
+            )
 
     async def _send(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
         match answer:

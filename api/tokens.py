@@ -1,6 +1,7 @@
 """The JWTs we sign: users' own (contract §15) and those in a push image's address (§8.3)."""
 
 import hmac
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -53,6 +54,11 @@ class TokenSigner:
         if claims["exp"] <= now.timestamp():
             raise TokenRefused("Signature has expired")
         return claims
+
+    def fingerprint(self, *texts: str) -> bytes:
+        """32 bytes that stand for these texts, and from which nobody without the key can find them by trying."""
+        key = hmac.digest(self._keys[self._newest], b"fingerprint", "sha256")
+        return hmac.digest(key, json.dumps(texts).encode(), "sha256")
 
     def _derive(self, key_id: str, purpose: Purpose, project_id: str) -> bytes:
         if key_id not in self._keys:

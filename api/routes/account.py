@@ -4,7 +4,6 @@ import asyncio
 
 from sqlalchemy.exc import IntegrityError
 
-from api import limits
 from api.kernel import Call, Routes
 from api.limits import RateLimit
 from api.logins import begin_session, set_cookies, sign_user_token
@@ -36,6 +35,19 @@ from shared.errors import RejectedRequest
 routes = Routes("account")
 
 HOUR = 3600
+LOGINS = RateLimit(
+    # one account, from one client
+    *(10, HOUR),
+    by=("account", "network"),
+    is_forgotten=True,
+    # one client, whatever accounts: who tries one password at many; and each costs us some 50 ms of CPU
+    before=(RateLimit(20, 600, by=("network",)),),
+    # one account, by however many clients. Whoever has a hundred networks could keep its owner out with it, so where
+    # the owner logged in lately only the windows above count
+    after=(RateLimit(100, HOUR, by=("account",), spares_known=True),),
+)
+"""Logins that fail."""
+
 CURRENT = "current"
 
 
@@ -44,7 +56,7 @@ CURRENT = "current"
     scope="sessions.write",
     answers=UserModel,
     refusals=["user_already_exists"],
-    limit=RateLimit(10, HOUR, by=("address",)),
+    limit=RateLimit(10, HOUR, by=("network",)),
 )
 async def create_account(call: Call, body: AccountCreate) -> UserModel:
     """Signing up, with a target for the e-mail address."""
@@ -65,7 +77,7 @@ async def get_account(call: Call) -> UserModel:
     scope="sessions.write",
     answers=SessionModel,
     refusals=["user_invalid_credentials", "user_session_already_exists", "user_blocked"],
-    limit=RateLimit(10, HOUR, by=("email",)),
+    limit=LOGINS,
 )
 async def create_email_session(call: Call, body: EmailSessionCreate) -> SessionModel:
     """Sets the session's cookies."""
@@ -85,8 +97,8 @@ async def create_email_session(call: Call, body: EmailSessionCreate) -> SessionM
             started, secret = await begin_session(call, session, user, provider="email", provider_uid=user.email)
     except IntegrityError as error:  # the user was deleted since the password was checked
         raise RejectedRequest("user_invalid_credentials", "E-mail address or password is wrong.") from error
-    if call.rate_key:
-        await limits.forget(call.services.engine, call.rate_key)
+    if call.counted:
+        await call.counted.succeed()
     set_cookies(call, secret, seconds=int(call.services.settings.session_seconds))
     return SessionModel.of(started, user.id, current=True)
 

@@ -89,7 +89,7 @@ async def create_collection(call: Call, database_id: DatabaseId, body: Collectio
         "document_invalid_structure",
         "document_already_exists",
     ],
-    limit=RateLimit(120, 60, by=("address", "user")),
+    limit=RateLimit(120, 60, by=("network", "user")),
 )
 async def create_document(
     call: Call, database_id: DatabaseId, collection_id: CollectionId, body: DocumentCreate

@@ -188,7 +188,7 @@ async def list_files(call: Call, bucket_id: BucketId, wanted: Annotated[ListPara
     ],
     upload=Upload("multipart/form-data", UPLOAD_BYTES, FORM, required=("fileId", "file")),
     takes_long=True,
-    limit=RateLimit(60, 60, by=("address", "user", "chunk")),
+    limit=RateLimit(60, 60, by=("network", "user", "chunk")),
 )
 async def create_file(call: Call, bucket_id: BucketId) -> FileModel:
     """Parts of the form: `fileId`, `permissions[]`, `file`. A large file comes in chunks of 5 MiB."""

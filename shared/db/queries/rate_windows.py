@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from psycopg.rows import class_row
 
@@ -24,6 +25,17 @@ WITH ending AS (
 SELECT calls, ends_at FROM counted
 """
 
+REMEMBERED_DAYS: Final = 60
+STEP_DAYS: Final = 30
+
+_REMEMBER = """
+INSERT INTO rate_windows (key, ends_at, calls)
+SELECT %(key)s, to_timestamp(
+    (floor(extract(epoch FROM now()) / (%(step)s * 86400)) + 1) * %(step)s * 86400 + %(days)s * 86400
+), 0
+ON CONFLICT DO NOTHING
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class RateCount:
@@ -37,6 +49,23 @@ async def count_call(connection: HotConnection, key: bytes, *, seconds: int) -> 
         state = await cursor.fetchone()
     assert state is not None
     return state
+
+
+async def take_back_call(connection: HotConnection, key: bytes, ends_at: datetime) -> None:
+    """Out of the window that count_call() put it in."""
+    await connection.execute(
+        "UPDATE rate_windows SET calls = calls - 1 WHERE key = %s AND ends_at = %s AND calls > 0", [key, ends_at]
+    )
+
+
+async def remember(connection: HotConnection, key: bytes) -> None:
+    """For REMEMBERED_DAYS at least and a STEP_DAYS longer at most, in one row a step; the sweep takes it, too."""
+    await connection.execute(_REMEMBER, {"key": key, "days": REMEMBERED_DAYS, "step": STEP_DAYS})
+
+
+async def is_remembered(connection: HotConnection, key: bytes) -> bool:
+    cursor = await connection.execute("SELECT FROM rate_windows WHERE key = %s AND ends_at > now() LIMIT 1", [key])
+    return cursor.rowcount > 0
 
 
 async def forget_calls(connection: HotConnection, key: bytes) -> None:

@@ -1,0 +1,155 @@
+"""S4: what stands between a stranger and an account: log-in windows, proxies, sessions, keys, JWTs, origins."""
+
+import http.client
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from api.limits import network_of
+from tests.integration.api.conftest import Answer, Caller
+from tests.integration.api.logins import as_guest
+
+PASSWORD, WRONG = "engine-no-1", "engine-no-2"
+FULLWIDTH = {ord(letter): ord(letter) - ord("a") + 0xFF41 for letter in "abcdefghijklmnopqrstuvwxyz"}
+LIMITED = (429, "general_rate_limit_exceeded")
+
+
+def sign_up(caller: Caller, name: str = "victim") -> Answer:
+    body = {"userId": name, "email": f"{name}@example.com", "password": PASSWORD}
+    return caller.post("/users", body)  # by key: counted in no window
+
+
+def log_in(caller: Caller, email: str, password: str, **headers: str) -> Answer:
+    caller.session.cookies.clear()
+    body = {"email": email, "password": password}
+    answer = as_guest(caller, "POST", "/account/sessions/email", json=body, headers=headers)
+    caller.session.cookies.clear()
+    return answer
+
+
+def ask_from(
+    address: str, caller: Caller, method: str, path: str, body: object, **headers: str
+) -> tuple[int, dict[str, Any]]:
+    """From another client: all of 127.0.0.0/8 is ours."""
+    where = urlsplit(caller.endpoint)
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=10, source_address=(address, 0))
+    try:
+        sent = {"X-Appwrite-Project": caller.project_id, "Content-Type": "application/json", **headers}
+        connection.request(method, f"{where.path}{path}", json.dumps(body), sent)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read() or b"{}")
+    finally:
+        connection.close()
+
+
+def log_in_from(address: str, caller: Caller, email: str, password: str) -> int:
+    body = {"email": email, "password": password}
+    return ask_from(address, caller, "POST", "/account/sessions/email", body)[0]
+
+
+def lock(caller: Caller, email: str = "victim@example.com") -> None:
+    for _ in range(10):
+        assert log_in(caller, email, WRONG).status == 401
+    assert log_in(caller, email, WRONG).refusal == LIMITED
+
+
+# Windows
+
+
+@pytest.mark.parametrize("host", ["h1.example", "127.0.0.1", "LOCALHOST:1", "["])
+def test_no_other_host_opens_another_login_window(caller: Caller, host: str) -> None:
+    sign_up(caller)
+    lock(caller)
+    assert log_in(caller, "victim@example.com", PASSWORD, Host=host).refusal == LIMITED
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "VICTIM@example.com",
+        "victim@EXAMPLE.com",
+        f"victim@{'example'.translate(FULLWIDTH)}.com",
+        f"victim@exampl{'e'.translate(FULLWIDTH)}.com",
+        "victim@example.com".replace(".", "\uff0e"),
+        "victim@example.com".replace(".", "\u3002"),
+    ],
+)
+def test_no_other_spelling_of_an_address_opens_another_login_window(caller: Caller, email: str) -> None:
+    sign_up(caller)
+    lock(caller)
+    answer = log_in(caller, email, PASSWORD)
+    assert answer.refusal in (LIMITED, (400, "general_argument_invalid")), "limited, or no address at all"
+    assert "set-cookie" not in answer.headers
+
+
+def test_one_client_that_tries_a_password_at_many_accounts_is_stopped(caller: Caller) -> None:
+    answers = [log_in(caller, f"user-{number}@example.com", WRONG) for number in range(25)]
+    assert [answer.status for answer in answers] == [401] * 20 + [429] * 5
+    assert (answers[-1].headers["x-ratelimit-limit"], answers[-1].headers["x-ratelimit-remaining"]) == ("20", "0")
+
+
+def test_ones_own_logins_do_not_give_back_what_failed_at_other_accounts(caller: Caller) -> None:
+    sign_up(caller, "attacker")
+    for number in range(20):
+        assert log_in(caller, f"user-{number}@example.com", WRONG).status == 401
+        if number % 5 == 0:
+            assert log_in(caller, "attacker@example.com", PASSWORD).status == 201
+    assert log_in(caller, "user-21@example.com", WRONG).refusal == LIMITED
+
+
+def test_logins_that_succeed_are_not_counted(caller: Caller) -> None:
+    sign_up(caller)
+    for _ in range(25):
+        assert log_in(caller, "victim@example.com", PASSWORD).status == 201
+
+
+def test_an_attacker_elsewhere_does_not_lock_the_owner_out(caller: Caller) -> None:
+    sign_up(caller)
+    for _ in range(12):
+        last = log_in_from("127.0.0.2", caller, "victim@example.com", WRONG)
+    assert last == 429
+    assert log_in_from("127.0.0.3", caller, "victim@example.com", PASSWORD) == 201
+
+
+def test_many_clients_together_are_stopped_but_not_where_the_owner_has_logged_in(caller: Caller) -> None:
+    sign_up(caller)
+    assert log_in_from("127.0.0.3", caller, "victim@example.com", PASSWORD) == 201
+    for number in range(100):
+        assert log_in_from(f"127.0.1.{number // 10 + 1}", caller, "victim@example.com", WRONG) == 401
+    assert log_in_from("127.0.1.200", caller, "victim@example.com", PASSWORD) == 429
+    assert log_in_from("127.0.0.3", caller, "victim@example.com", WRONG) == 401, "the owner's own window goes on"
+    assert log_in_from("127.0.0.3", caller, "victim@example.com", PASSWORD) == 201
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_one"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::1%eth1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+    ],
+)
+def test_a_client_has_one_window_however_many_addresses_its_network_has(one: str, other: str, *, are_one: bool) -> None:
+    assert (network_of(one) == network_of(other)) is are_one
+
+
+def test_no_other_host_opens_another_window_for_signing_up(caller: Caller) -> None:
+    for number in range(10):
+        headers = {"Host": f"h{number}.example"}
+        assert as_guest(caller, "POST", "/account", json={}, headers=headers).status == 400
+    assert as_guest(caller, "POST", "/account", json={}, headers={"Host": "new.example"}).status == 429
+
+
+def test_no_other_range_opens_another_window_for_uploads(caller: Caller) -> None:
+    """Of a file's chunks each has its window; what is no chunk of any file has one together."""
+    path = "/storage/buckets/none/files"
+    for number in range(60):
+        headers = {"Content-Range": f"bytes {number}-{number}/{number + 1}" if number % 2 else f"x{number}"}
+        assert as_guest(caller, "POST", path, headers=headers).status == 404
+    for header in ("bytes 7-7/8", "other", "bytes 5242880000-5242880001/5242880002"):
+        assert as_guest(caller, "POST", path, headers={"Content-Range": header}).status == 429
+    assert as_guest(caller, "POST", path, headers={"Content-Range": "bytes 5242880-5242890/5242891"}).status == 404
