@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.connections import BoundedProtocol, Connections
+from api.proxies import TrustedProxies
 from shared.db.reachable import check_tables
 from shared.errors import ConfigurationError
 from shared.exits import DONE, FAILED, exit_on_error
@@ -122,7 +123,8 @@ def create_server(settings: Settings) -> Server:
     app = create_app(settings)
     return Server(
         uvicorn.Config(
-            app,
+            TrustedProxies(app, settings.proxy_networks()),
+            proxy_headers=False,  # uvicorn's own trust whoever connects from this machine
             loop="uvloop",
             http=BoundedProtocol,
             ws="none",

@@ -45,6 +45,10 @@ CONNECTIONS_CUT = Counter(
     "Connections that the API ended: head, body, answer: the client was too slow; crowded: to make room; refused",
     ["why"],
 )
+FORWARDED_UNTRUSTED = Counter(
+    "tidings_api_forwarded_untrusted_total",
+    "Requests with X-Forwarded-For or -Proto from an address that TIDINGS_TRUSTED_PROXIES does not name",
+)
 RECIPIENTS_PLANNED = Counter("tidings_recipients_planned_total", "Recipients put into batches", ["channel", "lane"])
 ATTEMPTS = Counter("tidings_attempts_total", "Provider calls by outcome", ["kind", "outcome"])
 DELIVERIES = Counter("tidings_deliveries_total", "Recipients with a final state", ["kind", "state"])

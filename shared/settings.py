@@ -1,16 +1,24 @@
 """Every setting of every process: typed, read once from TIDINGS_* variables, passed in."""
 
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import ConfigurationError
 
 SECRETS_DIRECTORY = Path("/run/secrets")
 """Where containers mount secrets: the file tidings_database_url stands for TIDINGS_DATABASE_URL, which outranks it."""
+
+Network = IPv4Network | IPv6Network
+
+
+def read_networks(text: str) -> tuple[Network, ...]:
+    """Raises ValueError for what is neither an address nor a network, or a network with a host's bits in it."""
+    return tuple(ip_network(each) for each in text.replace(",", " ").split())
 
 
 class Settings(BaseSettings):
@@ -40,6 +48,11 @@ class Settings(BaseSettings):
     public_url: str | None = Field(None, description="how clients reach the API, for links in messages")
     allowed_origins: str = Field(
         "", description="hosts of web pages that may call the API, separated by commas; localhost always may"
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="addresses and networks, separated by commas, of proxies whose X-Forwarded-For and"
+        " X-Forwarded-Proto are believed; none: whoever connects is the client",
     )
     max_body_bytes: int = Field(1024 * 1024, description="largest JSON body; longer ones get 413")
     max_connections: int | None = Field(
@@ -174,6 +187,12 @@ class Settings(BaseSettings):
     # The simulator
     simulator_dir: Path = Field(Path(".tidings/simulator"), description="record and certificates of the simulator")
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _names_networks(cls, value: str) -> str:
+        read_networks(value)
+        return value
+
     @model_validator(mode="after")
     def _lease_outlives_calls(self) -> Self:
         longest = self.longest_call_seconds
@@ -196,6 +215,9 @@ class Settings(BaseSettings):
 
     def allowed_hosts(self) -> frozenset[str]:
         return frozenset(self.allowed_origins.replace(",", " ").split())
+
+    def proxy_networks(self) -> tuple[Network, ...]:
+        return read_networks(self.trusted_proxies)
 
     def require_database_url(self) -> str:
         if not self.database_url:

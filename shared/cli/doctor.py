@@ -29,6 +29,9 @@ OLDEST_POSTGRES = 15
 
 CLOCK_TOLERANCE_SECONDS = 2.0
 
+SMALLEST_PREFIX = 8
+"""Bits that a trusted network has at least: what is larger is no network of proxies but the Internet."""
+
 State = Literal["ok", "warning", "wrong", "unreachable"]
 Processes = Mapping[str, int]
 """How many shall run, by role."""
@@ -54,7 +57,7 @@ def examine(
     data_dir: DataDir = DEFAULT_DIRECTORY,
     as_json: AsJson = False,
 ) -> None:
-    """Check settings, database, migrations, broker, file storage, clock, connections and secrets.
+    """Check settings, database, migrations, broker, file storage, clock, connections, secrets and proxies.
 
     Exits with 0 when nothing is wrong, 4 when a server cannot be reached, 1 when something else is wrong.
     """
@@ -84,6 +87,7 @@ def _examine(settings: Settings, processes: Processes) -> Iterator[Finding]:
         yield _found("live", lambda: _live(settings))
     yield _found("broker", lambda: _broker(settings))
     yield _found("files", lambda: _files(settings))
+    yield _proxies(settings)
 
 
 def _found(check: str, look: Callable[[], Finding]) -> Finding:
@@ -199,6 +203,30 @@ def _files(settings: Settings) -> Finding:
         return Finding("files", "ok", "Files are kept in Postgres.")
     run_async(store.probe())
     return Finding("files", "ok", f"Files can be written, read and deleted in {settings.files_url}.")
+
+
+def _proxies(settings: Settings) -> Finding:
+    networks = settings.proxy_networks()
+    if any(network.prefixlen < SMALLEST_PREFIX for network in networks):
+        return Finding(
+            "proxies",
+            "warning",
+            f"Whoever connects from {', '.join(map(str, networks))} is believed, and may call itself any client.",
+            "Name your proxies alone in TIDINGS_TRUSTED_PROXIES.",
+        )
+    if networks:
+        named = ", ".join(map(str, networks))
+        return Finding("proxies", "ok", f"X-Forwarded-For and X-Forwarded-Proto are believed from {named} alone.")
+    detail = "No proxy is trusted: whoever connects is the client, whatever X-Forwarded-For says."
+    if settings.public_url and settings.public_url.lower().startswith("https:"):
+        return Finding(
+            "proxies",
+            "warning",
+            detail,
+            "TIDINGS_PUBLIC_URL is https, so a proxy stands before the API: name it in TIDINGS_TRUSTED_PROXIES. Till"
+            " then all clients share its limits, and cookies lack Secure.",
+        )
+    return Finding("proxies", "ok", detail)
 
 
 def _ask(settings: Settings, question: str) -> float:

@@ -2,13 +2,18 @@
 
 import http.client
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from api.limits import network_of
-from tests.integration.api.conftest import Answer, Caller
+from shared.settings import Settings
+from tests.integration.api.api_process import environment_of, serving
+from tests.integration.api.conftest import Answer, Caller, RunningApi, make_caller, run_api
 from tests.integration.api.logins import as_guest
 
 PASSWORD, WRONG = "engine-no-1", "engine-no-2"
@@ -153,3 +158,110 @@ def test_no_other_range_opens_another_window_for_uploads(caller: Caller) -> None
     for header in ("bytes 7-7/8", "other", "bytes 5242880000-5242880001/5242880002"):
         assert as_guest(caller, "POST", path, headers={"Content-Range": header}).status == 429
     assert as_guest(caller, "POST", path, headers={"Content-Range": "bytes 5242880-5242890/5242891"}).status == 404
+
+
+# Proxies
+
+
+def session_of(address: str, api: RunningApi, **headers: str) -> tuple[str, bool]:
+    """The client that a session remembers, and whether its cookies are for https alone."""
+    caller = make_caller(api)
+    with caller.session:
+        sign_up(caller)
+        where = urlsplit(caller.endpoint)
+        connection = http.client.HTTPConnection(
+            where.hostname or "", where.port, timeout=10, source_address=(address, 0)
+        )
+        sent = {"X-Appwrite-Project": caller.project_id, "Content-Type": "application/json", **headers}
+        body = json.dumps({"email": "victim@example.com", "password": PASSWORD})
+        connection.request("POST", "/v1/account/sessions/email", body, sent)
+        answer = connection.getresponse()
+        cookies = answer.headers.get_all("set-cookie") or []
+        session = json.loads(answer.read())
+        connection.close()
+    assert len(cookies) == 2
+    secure = {"; Secure" in cookie for cookie in cookies}
+    assert len(secure) == 1
+    return session["ip"], secure == {True}
+
+
+FORWARDED = {"X-Forwarded-For": "8.8.8.8", "X-Forwarded-Proto": "https"}
+
+
+def test_nobody_is_believed_who_was_not_named(running_api: RunningApi) -> None:
+    assert session_of("127.0.0.1", running_api, **FORWARDED) == ("127.0.0.1", False)
+    text = requests.get(f"{running_api.address}/metrics", timeout=10).text
+    (value,) = re.findall(r"^tidings_api_forwarded_untrusted_total (\S+)", text, re.MULTILINE)
+    assert float(value) >= 1
+
+
+def test_an_invented_client_address_opens_no_other_window(caller: Caller) -> None:
+    sign_up(caller)
+    lock(caller)
+    headers = {"X-Forwarded-For": "8.8.4.4"}
+    assert log_in(caller, "victim@example.com", PASSWORD, **headers).refusal == LIMITED
+
+
+def test_the_log_says_once_that_a_header_came_from_somebody_untrusted(api_settings: Settings) -> None:
+    with serving(environment_of(api_settings)) as process:
+        for _ in range(3):
+            requests.get(f"{process.address}/live", headers=FORWARDED, timeout=10)
+        written = process.stop()
+    assert written.count("proxies.untrusted") == 1
+    assert "TIDINGS_TRUSTED_PROXIES" in written
+    assert "8.8.8.8" not in written
+
+
+@pytest.fixture(scope="module")
+def behind_proxies(api_settings: Settings) -> Iterator[RunningApi]:
+    with run_api(api_settings.model_copy(update={"trusted_proxies": "127.0.0.1, 127.7.0.0/16, fd00::/8"})) as api:
+        yield api
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("8.8.8.8, 198.51.100.7", "198.51.100.7"),  # what the client wrote itself stands first
+        ("8.8.8.8, 198.51.100.7, 127.7.0.9", "198.51.100.7"),  # through two proxies of ours
+        ("198.51.100.7:4711", "198.51.100.7"),
+        ("[2001:db8::1]:4711, fd00::3", "2001:db8::1"),
+        ("2001:DB8:0::1", "2001:db8::1"),
+        ("::ffff:198.51.100.7", "198.51.100.7"),
+        ("127.7.0.8, 127.7.0.9", "127.7.0.8"),
+        ("8.8.8.8, unknown", "127.0.0.1"),
+        ('8.8.8.8, evil"', "127.0.0.1"),
+        ("8.8.8.8,", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("8.8.8.8" + ", 127.7.0.1" * 3_000, "127.7.0.1"),  # no longer a way than is looked at
+    ],
+)
+def test_the_client_is_the_last_address_that_no_trusted_proxy_has(
+    behind_proxies: RunningApi, forwarded: str, client: str
+) -> None:
+    assert session_of("127.0.0.1", behind_proxies, **{"X-Forwarded-For": forwarded})[0] == client
+
+
+def test_a_trusted_network_does_not_make_its_neighbours_trusted(behind_proxies: RunningApi) -> None:
+    assert session_of("127.8.0.1", behind_proxies, **FORWARDED) == ("127.8.0.1", False)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "is_secure"),
+    [("https", True), ("HTTPS", True), ("http", False), ("http, https", True), ("https, http", False), ("ftp", False)],
+)
+def test_cookies_are_secure_where_the_trusted_proxy_was_called_by_https(
+    behind_proxies: RunningApi, scheme: str, *, is_secure: bool
+) -> None:
+    assert session_of("127.7.0.1", behind_proxies, **{"X-Forwarded-Proto": scheme})[1] is is_secure
+
+
+def test_clients_of_one_proxy_have_windows_of_their_own(behind_proxies: RunningApi) -> None:
+    caller = make_caller(behind_proxies)
+    with caller.session:
+        for number in range(12):
+            headers = {"X-Forwarded-For": f"2001:db8::{number}"}
+            last = as_guest(caller, "POST", "/account", json={}, headers=headers)
+        assert last.refusal == LIMITED, "they are one network"
+        headers = {"X-Forwarded-For": "2001:db8:0:1::1"}
+        assert as_guest(caller, "POST", "/account", json={}, headers=headers).status == 400

@@ -111,9 +111,36 @@ def test_doctor_finds_nothing_wrong_with_a_good_installation(tidings: Tidings) -
     tidings("migrate")
     finished = tidings("doctor", "--json")
     assert {check: finding["state"] for check, finding in findings(finished.stdout).items()} == dict.fromkeys(
-        ["database", "migrations", "clock", "connections", "secrets", "live", "broker", "files"], "ok"
+        ["database", "migrations", "clock", "connections", "secrets", "live", "broker", "files", "proxies"], "ok"
     )
     assert finished.status == 0
+
+
+@pytest.mark.parametrize(
+    ("trusted", "scheme", "words"),
+    [
+        ("", "http", "ok: No proxy is trusted"),
+        ("", "https", "warning: No proxy is trusted"),
+        ("10.90.0.1, fd00::/64", "https", "from 10.90.0.1/32, fd00::/64 alone"),
+        ("0.0.0.0/0", "https", "warning: Whoever connects from 0.0.0.0/0"),
+    ],
+)
+def test_doctor_says_which_proxies_are_trusted(
+    tidings: Tidings, monkeypatch: pytest.MonkeyPatch, trusted: str, scheme: str, words: str
+) -> None:
+    monkeypatch.setenv("TIDINGS_TRUSTED_PROXIES", trusted)
+    monkeypatch.setenv("TIDINGS_PUBLIC_URL", f"{scheme}://api.example.com")
+    finding = findings(tidings("doctor", "--json").stdout)["proxies"]
+    assert words in f"{finding['state']}: {finding['detail']}"
+
+
+def test_a_trusted_proxy_that_is_no_address_is_a_wrong_setting(
+    tidings: Tidings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDINGS_TRUSTED_PROXIES", "proxy.internal")
+    finished = tidings("doctor")
+    assert finished.status == USAGE
+    assert "TIDINGS_TRUSTED_PROXIES" in finished.stderr
 
 
 def test_config_and_doctor_keep_the_keys_of_the_file_storage_to_themselves(

@@ -10,7 +10,7 @@ import typer.main
 
 from shared.cli.main import app
 from shared.domain.queues import PROVIDER_KINDS
-from shared.settings import Settings
+from shared.settings import Settings, read_networks
 from shared.simulator.__main__ import _parser as simulator_parser
 
 CHECKOUT = Path(__file__).parents[3]
@@ -102,6 +102,13 @@ def test_probes_ask_where_the_roles_answer() -> None:
     assert number(r'ports: \["127.0.0.1:\d+:(\d+)"\]', api) == Settings.model_fields["port"].default
     assert number(r"urlopen\('http://127.0.0.1:(\d+)/live'", worker) == metrics_port
     assert number(r'TIDINGS_METRICS_PORT: "(\d+)"', service(COMPOSE, "scheduler")) == metrics_port
+
+
+def test_the_proxy_that_is_trusted_is_the_gateway_of_the_published_port() -> None:
+    (trusted,) = re.findall(r'TIDINGS_TRUSTED_PROXIES: "(\S+)"', service(COMPOSE, "api"))
+    (gateway,) = re.findall(r"gateway: ([\d.]+)", COMPOSE.read_text())
+    assert [str(network) for network in read_networks(trusted)] == [f"{gateway}/32"]
+    assert re.search(r'ports: \["127\.0\.0\.1:', service(COMPOSE, "api")), "nobody but this host comes through it"
 
 
 def test_a_worker_has_longer_to_stop_than_a_lease() -> None:
