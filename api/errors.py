@@ -94,6 +94,7 @@ _TYPES: dict[int, tuple[str, ...]] = {
     416: ("storage_invalid_range",),
     429: ("general_rate_limit_exceeded",),
     500: ("general_unknown",),
+    501: ("user_count_exceeded",),  # Appwrite's own; the contract has no closed projects
     503: (
         "health_queue_size_exceeded",
         "general_database_unavailable",  # ours

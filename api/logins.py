@@ -19,7 +19,7 @@ from shared.ids import new_public_id
 async def begin_session(
     call: Call, session: AsyncSession, user: User, *, provider: str, provider_uid: str = ""
 ) -> tuple[UserSession, str]:
-    """The session and its secret, which is stored nowhere."""
+    """The session and its secret, which is stored nowhere. The user's oldest end where the project allows no more."""
     secret = secrets.token_urlsafe(48)
     started = await user_sessions.create_session(
         session,
@@ -32,6 +32,7 @@ async def begin_session(
         ip=call.client.host if call.client else "",
         user_agent=call.user_agent,
         expires_at=await call.services.clock.now() + timedelta(seconds=call.services.settings.session_seconds),
+        most=call.project.sessions_limit,
     )
     return started, secret
 

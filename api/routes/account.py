@@ -9,7 +9,7 @@ from api.limits import RateLimit
 from api.logins import begin_session, set_cookies, sign_user_token
 from api.passwords import hash_password, is_password
 from api.paths import SessionId, TargetId
-from api.principals import LoggedIn
+from api.principals import KeyHolder, LoggedIn
 from api.refusals import created, found
 from api.registration import register_user
 from api.schemas.account import (
@@ -55,11 +55,13 @@ CURRENT = "current"
     "/v1/account",
     scope="sessions.write",
     answers=UserModel,
-    refusals=["user_already_exists"],
+    refusals=["user_already_exists", "user_count_exceeded"],
     limit=RateLimit(10, HOUR, by=("network",)),
 )
 async def create_account(call: Call, body: AccountCreate) -> UserModel:
-    """Signing up, with a target for the e-mail address."""
+    """Signing up, with a target for the e-mail address. A project may be closed to guests."""
+    if not call.project.sign_up and not isinstance(call.principal, KeyHolder):
+        raise RejectedRequest("user_count_exceeded", "The project takes no new users who sign up by themselves.")
     user, owned = await register_user(call, body)
     return UserModel.of(user, owned, with_hash=False)
 

@@ -25,6 +25,8 @@ project_app = typer.Typer(no_args_is_help=True, help="Create, list and change pr
 key_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys; make a secret key.")
 
 MAX_KEY_DAYS = 36_500
+MAX_SESSIONS = 100
+"""Of a user; Appwrite's bound, too."""
 
 ProjectId = Annotated[
     str | None, typer.Option("--project", metavar="ID", help="Whose keys; none: the only project there is.")
@@ -88,6 +90,14 @@ def update_project(
             "--mask-credentials/--show-credentials", help="Whether the API hides the providers' credentials it returns."
         ),
     ] = None,
+    sign_up: Annotated[
+        bool | None,
+        typer.Option("--sign-up/--no-sign-up", help="Whether guests may become users; keys always may create users."),
+    ] = None,
+    sessions: Annotated[
+        int | None,
+        typer.Option(min=1, max=MAX_SESSIONS, help="How many each user may have; with another one the oldest ends."),
+    ] = None,
     data_dir: DataDir = DEFAULT_DIRECTORY,
     as_json: AsJson = False,
 ) -> None:
@@ -98,6 +108,8 @@ def update_project(
             project = await queries.find_project(session, project_id)
             project.name = project.name if name is None else name
             project.mask_credentials = project.mask_credentials if mask_credentials is None else mask_credentials
+            project.sign_up = project.sign_up if sign_up is None else sign_up
+            project.sessions_limit = project.sessions_limit if sessions is None else sessions
         return project
 
     project = run_async(update(settings_beside(data_dir)))
@@ -106,6 +118,10 @@ def update_project(
     else:
         shown = "masked" if project.mask_credentials else "returned in clear"
         results.print(f"Project {project.id} is called {project.name}; credentials are {shown}.", markup=False)
+        if sign_up is not None:
+            results.print(f"Guests may {'' if project.sign_up else 'not '}sign up.")
+        if sessions is not None:
+            results.print(f"Each user may have {project.sessions_limit} sessions.")
 
 
 @key_app.command("create", epilog="Example: tidings key create --project shop --scope messages.write")
@@ -217,6 +233,8 @@ def _project_as_json(project: Project) -> dict[str, object]:
         "id": project.id,
         "name": project.name,
         "mask_credentials": project.mask_credentials,
+        "sign_up": project.sign_up,
+        "sessions_limit": project.sessions_limit,
         "created_at": to_wire(project.created_at),
     }
 

@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -265,3 +266,65 @@ def test_clients_of_one_proxy_have_windows_of_their_own(behind_proxies: RunningA
         assert last.refusal == LIMITED, "they are one network"
         headers = {"X-Forwarded-For": "2001:db8:0:1::1"}
         assert as_guest(caller, "POST", "/account", json={}, headers=headers).status == 400
+
+
+# Accounts and sessions
+
+
+def set_sign_up(caller: Caller, *, is_open: bool) -> None:
+    caller.rows("UPDATE projects SET sign_up = %(open)s WHERE seq = %(project)s RETURNING 1", open=is_open)
+
+
+def set_sessions(caller: Caller, most: int) -> None:
+    caller.rows("UPDATE projects SET sessions_limit = %(most)s WHERE seq = %(project)s RETURNING 1", most=most)
+
+
+def test_a_closed_project_takes_no_guests_and_tells_nothing_of_its_users(caller: Caller) -> None:
+    sign_up(caller)
+    set_sign_up(caller, is_open=False)
+    told = set()
+    for name in ("victim", "stranger"):
+        body = {"userId": "unique()", "email": f"{name}@example.com", "password": PASSWORD}
+        answer = as_guest(caller, "POST", "/account", json=body)
+        told.add((*answer.refusal, answer.body["message"]))
+    assert len(told) == 1
+    assert told.pop()[:2] == (501, "user_count_exceeded")
+    assert sign_up(caller, "invited").status == 201
+    assert log_in(caller, "victim@example.com", PASSWORD).status == 201
+    set_sign_up(caller, is_open=True)
+    body = {"userId": "unique()", "email": "stranger@example.com", "password": PASSWORD}
+    assert as_guest(caller, "POST", "/account", json=body).status == 201
+
+
+def test_with_a_session_too_many_the_oldest_ends(caller: Caller) -> None:
+    sign_up(caller)
+    set_sessions(caller, 3)
+    secrets = [caller.create("/users/victim/sessions", {})["secret"] for _ in range(5)]
+    status = [as_guest(caller, "GET", "/account", headers={"X-Appwrite-Session": each}).status for each in secrets]
+    assert status == [401, 401, 200, 200, 200]
+    assert log_in(caller, "victim@example.com", PASSWORD).status == 201
+    assert as_guest(caller, "GET", "/account", headers={"X-Appwrite-Session": secrets[2]}).status == 401
+
+
+def test_a_user_has_ten_sessions_at_most_where_nothing_is_said_however_many_begin_at_once(caller: Caller) -> None:
+    sign_up(caller)
+    with ThreadPoolExecutor(4) as pool:
+        asked = [
+            pool.submit(
+                ask_from, "127.0.0.1", caller, "POST", "/users/victim/sessions", {}, **{"X-Appwrite-Key": caller.key}
+            )
+            for _ in range(24)
+        ]
+    assert {answer.result()[0] for answer in asked} == {201}
+    living = "SELECT count(*) FROM user_sessions WHERE project_seq = %(project)s AND expires_at > now()"
+    assert caller.rows(living) == [(10,)]
+
+
+def test_a_jwt_ends_with_its_session(caller: Caller) -> None:
+    sign_up(caller)
+    set_sessions(caller, 1)
+    session = caller.create("/users/victim/sessions", {})
+    token = caller.create("/users/victim/jwts", {"sessionId": session["$id"]})["jwt"]
+    assert as_guest(caller, "GET", "/account", headers={"X-Appwrite-JWT": token}).status == 200
+    caller.create("/users/victim/sessions", {})
+    assert as_guest(caller, "GET", "/account", headers={"X-Appwrite-JWT": token}).status == 401

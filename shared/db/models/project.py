@@ -16,6 +16,8 @@ class Project(Base):
     name: Mapped[str]
     # True: provider credentials come back masked instead of in clear (the wire contract's way)
     mask_credentials: Mapped[bool] = mapped_column(server_default=text("false"))
+    sign_up: Mapped[bool] = mapped_column(server_default=text("true"))  # whether guests may; keys always create users
+    sessions_limit: Mapped[int] = mapped_column(Integer, server_default=text("10"))  # of each user; the oldest end
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
 

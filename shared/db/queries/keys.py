@@ -14,6 +14,8 @@ class ProjectIdentity:
     seq: ProjectSeq
     id: str
     mask_credentials: bool
+    sign_up: bool = True
+    sessions_limit: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,9 @@ class KeyIdentity:
 
 async def find_project(connection: HotConnection, project_id: str) -> ProjectIdentity | None:
     async with connection.cursor(row_factory=class_row(ProjectIdentity)) as cursor:
-        await cursor.execute("SELECT seq, id, mask_credentials FROM projects WHERE id = %s", [project_id])
+        await cursor.execute(
+            "SELECT seq, id, mask_credentials, sign_up, sessions_limit FROM projects WHERE id = %s", [project_id]
+        )
         return await cursor.fetchone()
 
 

@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from psycopg.rows import class_row
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.db.models import Target, UserSession
+from shared.db.models import Target, User, UserSession
 from shared.db.queries.topics import unsubscribe_targets
 from shared.db.session import HotConnection
 from shared.ids import ProjectSeq
+
+MOST_ENDED: Final = 1_000
+"""Of a user's sessions at once; who has more of them too many loses the others with the next ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,14 @@ async def create_session(
     ip: str,
     user_agent: str,
     expires_at: datetime,
+    most: int,
 ) -> UserSession:
+    """One session more, and of those beyond `most` the oldest are over; the scheduler removes them and their devices.
+
+    Raises IntegrityError when the user is gone.
+    """
+    # whose sessions are counted one beginning at a time
+    await session.execute(select(User.seq).where(User.seq == user_seq).with_for_update(key_share=True))
     started = UserSession(
         project_seq=project_seq,
         id=id,
@@ -85,6 +96,19 @@ async def create_session(
     )
     session.add(started)
     await session.flush()
+    surplus = (
+        select(UserSession.seq)
+        .where(UserSession.user_seq == user_seq, UserSession.expires_at > func.now())
+        .order_by(UserSession.seq.desc())
+        .offset(most)
+        .limit(MOST_ENDED)
+    )
+    await session.execute(
+        update(UserSession)
+        .where(UserSession.seq.in_(surplus))
+        .values(expires_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
     await session.refresh(started)
     return started
 

@@ -79,6 +79,16 @@ def test_a_project_is_told_to_mask_credentials(tidings: Tidings) -> None:
     assert tidings("project", "update", "none", "--mask-credentials").status == USAGE
 
 
+def test_a_project_is_closed_to_guests_and_told_how_many_sessions_users_may_have(tidings: Tidings) -> None:
+    created = json.loads(tidings("project", "create", "Web shop", "--id", "shop", "--json").stdout)
+    assert (created["sign_up"], created["sessions_limit"]) == (True, 10)
+    finished = tidings("project", "update", "shop", "--no-sign-up", "--sessions", "3")
+    assert finished.stdout.splitlines()[1:] == ["Guests may not sign up.", "Each user may have 3 sessions."]
+    shown = json.loads(tidings("project", "update", "shop", "--sign-up", "--json").stdout)
+    assert (shown["sign_up"], shown["sessions_limit"]) == (True, 3)
+    assert tidings("project", "update", "shop", "--sessions", "0").status == USAGE
+
+
 def test_config_lists_every_setting_and_masks_what_is_secret(tidings: Tidings, installation: Settings) -> None:
     finished = tidings("config", "--json")
     rows = {row["name"]: row for row in json.loads(finished.stdout)}
