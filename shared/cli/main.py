@@ -21,7 +21,9 @@ from shared.cli import (
 )
 from shared.cli.output import complain
 from shared.errors import TidingsError
-from shared.exits import exit_code
+from shared.exception_words import write_uncaught
+from shared.exits import FAILED, exit_code
+from shared.logging import configure_command_logging
 
 RUNNING = "Run it"
 OPERATING = "Operate it"
@@ -31,6 +33,7 @@ app = typer.Typer(
     name="tidings",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
     help="Tidings delivers push, e-mail and SMS to millions. `tidings up` starts all of it on this machine.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 partly sent, 4 a server cannot be reached.",
 )
@@ -74,8 +77,12 @@ _add_commands()
 
 def run() -> None:
     """The entry point."""
+    configure_command_logging()
     try:
         app()
     except TidingsError as error:
         complain(error)
         sys.exit(exit_code(error))
+    except Exception as error:  # noqa: BLE001  # a bug; Python and Typer would print its text
+        write_uncaught(error, "a bug in this command")
+        sys.exit(FAILED)

@@ -16,7 +16,10 @@ from shared.settings import load_settings
 TIMEOUT_SECONDS = 10.0
 
 faults_app = typer.Typer(
-    no_args_is_help=True, help="Show and change how the running simulator misbehaves.", pretty_exceptions_enable=False
+    no_args_is_help=True,
+    help="Show and change how the running simulator misbehaves.",
+    pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
 )
 
 Directory = Annotated[

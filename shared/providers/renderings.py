@@ -8,13 +8,13 @@ of their own.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from traceback import extract_tb
 from typing import Final, Generic, NamedTuple, TypeVar
 
 import structlog
 
 from shared.aside import aside
 from shared.domain.outcome import Refused
+from shared.exception_words import frames_of
 from shared.providers.contract import Content
 
 Rendered = TypeVar("Rendered")
@@ -101,8 +101,7 @@ class Renderings(Generic[Rendered]):
             return self._write(content)
         except Exception as error:  # noqa: BLE001  # a bug, and a customer's words that met it; the log must not quote them
             kind = type(error).__name__
-            frames = [f"{frame.filename}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
-            log.error("rendering failed", run=content.run, error=kind, frames=frames)  # noqa: TRY400
+            log.error("rendering failed", run=content.run, error=kind, frames=frames_of(error.__traceback__))  # noqa: TRY400
             return self._refused(Refused(f"the message cannot be written for this provider ({kind})"))
 
     def _recall(self, content: Content) -> Kept[Rendered] | None:

@@ -162,7 +162,7 @@ class Ringer:
             metrics.RINGS.labels("failed").inc()
             if queue not in self._refused:
                 self._refused.add(queue)
-                log.warning("ring refused by the broker", queue=queue, error=str(error))
+                log.warning("ring refused by the broker", queue=queue, error=type(error).__name__)
         else:
             self._refused.discard(queue)
             metrics.RINGS.labels("published" if missing > 0 else "skipped").inc(max(1, missing))

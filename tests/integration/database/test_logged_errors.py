@@ -31,11 +31,8 @@ COPIED = """with connection.cursor() as cursor, cursor.copy("COPY projects (id, 
             copy.write("can" "ary\\t\\\\N\\n")"""
 
 
-@pytest.mark.parametrize(
-    ("statement", "error", "hidden"),
-    [(TWICE, "UniqueViolation", "DETAIL: not shown"), (COPIED, "NotNullViolation", "CONTEXT: not shown")],
-)
-def test_rows_are_not_shown(settings: Settings, statement: str, error: str, hidden: str) -> None:
+@pytest.mark.parametrize(("statement", "error"), [(TWICE, "UniqueViolation"), (COPIED, "NotNullViolation")])
+def test_rows_are_not_shown(settings: Settings, statement: str, error: str) -> None:
     program = [sys.executable, "-c", PROGRAM.format(statement=statement)]
     environment = {"TIDINGS_DATABASE_URL": settings.require_database_url()}
     finished = subprocess.run(program, env=environment, capture_output=True, check=True, text=True)
@@ -44,5 +41,4 @@ def test_rows_are_not_shown(settings: Settings, statement: str, error: str, hidd
     assert len(lines) == 2
     for line in lines:
         assert error in line["exception"]
-        assert hidden in line["exception"]
-    assert hidden in lines[1]["event"]
+    assert lines[1]["event"] == f"theirs: psycopg.errors.{error}"
