@@ -15,7 +15,6 @@ from shared.db.queries.contacts.run import ContactFile, import_contacts, read_fa
 from shared.db.queries.contacts.stage import StoredImport, find_import
 from shared.db.session import hot_transaction
 from shared.domain.contacts.progress import ImportProgress
-from shared.domain.contacts.rows import Layout
 from shared.errors import RejectedRequest
 
 MAX_FILE_BYTES = 1024**3
@@ -41,7 +40,7 @@ async def import_contact_file(call: Call, wanted: Annotated[ImportParameters, Qu
     can be read under its id.
     """
     _require_scopes(call)
-    layout = Layout(wanted.delimiter, wanted.fields)
+    layout = wanted.layout()
     # on disk, so that memory is a page of rows whatever is sent, and the content is known before it is merged
     with NamedTemporaryFile(prefix="tidings-import-") as received:
         async for piece in call.stream():

@@ -5,10 +5,12 @@ from typing import Annotated
 from pydantic import Field
 
 from api.schemas.base import QueryParameters, WireModel
-from api.schemas.values import LooseBoolean, Text255
+from api.schemas.values import LooseBoolean, PublicId, Text255
+from shared.domain.contacts.encodings import Encoding
+from shared.domain.contacts.fields import Field as ContactField
+from shared.domain.contacts.header import Layout
 from shared.domain.contacts.progress import ImportProgress, ImportState
-from shared.domain.contacts.rows import Fault
-from shared.domain.contacts.rows import Field as ContactField
+from shared.domain.contacts.rows import MAX_TOPICS, Fault
 
 
 class ImportParameters(QueryParameters):
@@ -23,6 +25,30 @@ class ImportParameters(QueryParameters):
         default_factory=dict,
         description="For columns of other names, sent as `fields[E-Mail]=email`; `ignore` passes one over",
     )
+    encoding: Annotated[
+        Encoding | None,
+        Field(description="none: UTF-16 where the file begins so, UTF-8 where it has any, else windows-1252"),
+    ] = None
+    region: Annotated[
+        str | None,
+        Field(min_length=2, max_length=2, description="Where numbers without + are dialled: two letters, as DE"),
+    ] = None
+    ignore_unknown: Annotated[
+        LooseBoolean, Field(description="true: pass over columns of unknown names instead of refusing the file")
+    ] = False
+    topics: list[PublicId] = Field(
+        default_factory=list, max_length=MAX_TOPICS, description="Every row is subscribed to these too"
+    )
+
+    def layout(self) -> Layout:
+        return Layout(
+            self.delimiter,
+            self.fields,
+            self.encoding,
+            self.region,
+            self.ignore_unknown,
+            tuple(dict.fromkeys(self.topics)),
+        )
 
 
 class ImportModel(WireModel):

@@ -4,8 +4,10 @@ import asyncio
 import csv
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from secrets import token_hex
 from typing import Annotated
@@ -14,6 +16,7 @@ import typer
 
 from shared.cli.client import Client, Endpoint, Key, Project, find_access
 from shared.cli.connection import DEFAULT_DIRECTORY, DataDir, settings_beside
+from shared.cli.contact_check import Check, read_reading
 from shared.cli.contacts_over_http import fetch_faults, import_over_http
 from shared.cli.database import run_async
 from shared.cli.import_progress import ImportBar
@@ -23,12 +26,18 @@ from shared.db.queries.contacts.run import ContactFile, import_contacts, read_fa
 from shared.db.queries.keys import ProjectIdentity
 from shared.db.reachable import database_errors
 from shared.db.session import create_engine
+from shared.domain.contacts.encodings import Encoding
+from shared.domain.contacts.fields import FIELDS, Field
+from shared.domain.contacts.header import Layout, UnreadableFile
+from shared.domain.contacts.plan import identifiers_of
 from shared.domain.contacts.progress import ImportProgress
-from shared.domain.contacts.rows import FIELDS, Fault, Field, Layout, UnreadableFile
+from shared.domain.contacts.rows import Fault
 from shared.errors import ConfigurationError, TidingsError
 from shared.exits import PARTLY_SENT
 from shared.ids import ProjectSeq
 from shared.settings import Settings
+
+FAULTS_A_PAGE = 1_000
 
 ReadFaults = Callable[[int], Awaitable[list[Fault]]]
 """The next page of faults after a line; empty after the last."""
@@ -43,12 +52,29 @@ class Outcome:
 
 def import_file(
     *,
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="CSV in UTF-8 whose first line names the columns.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="CSV whose first line names the columns.")],
     mapping: Annotated[
         list[str] | None,
         typer.Option("--map", metavar="COLUMN=FIELD", help=f"For columns of other names; fields: {', '.join(FIELDS)}."),
     ] = None,
     delimiter: Annotated[str | None, typer.Option(help="Between cells; none: the likeliest of , ; | tab.")] = None,
+    encoding: Annotated[
+        Encoding | None,
+        typer.Option(
+            help="Of the file; none: UTF-16 or UTF-8 where it is that, else windows-1252.", show_choices=False
+        ),
+    ] = None,
+    default_region: Annotated[
+        str | None,
+        typer.Option(metavar="REGION", help="Where phone numbers without + are dialled: two letters, as DE."),
+    ] = None,
+    ignore_unknown: Annotated[bool, typer.Option("--ignore-unknown", help="Pass over columns of other names.")] = False,
+    topic: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Subscribe every row to it too; may be given several times.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only read the file: say how it is understood, and which rows are bad.")
+    ] = False,
     create_topics: Annotated[bool, typer.Option(help="Create topics that do not exist, or refuse their rows.")] = True,
     error_file: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Where bad rows are listed; none: FILE with .errors.csv.")
@@ -61,7 +87,11 @@ def import_file(
 ) -> None:
     """Import contacts from a CSV file: users, their targets and their subscriptions to topics.
 
-    Columns: user_id, name, email, phone, push_token (push_token_2 ...), topics (ids between semicolons).
+    Columns: user_id, name (or given_name and family_name), email, phone, push_token (push_token_2 ...), topics (ids
+    between semicolons), opted_out (with anything in it the row is left out).
+
+    Exports of Google Contacts, Mailchimp and Outlook are known by their header; of several addresses in a cell the
+    first is taken.
 
     What exists is kept. Bad rows are listed in the error file and leave nothing behind; the exit code is 3 then.
 
@@ -69,29 +99,93 @@ def import_file(
 
     It works on the database of TIDINGS_DATABASE_URL or of `tidings up`; with --endpoint through an API.
     """
-    layout = Layout(delimiter and delimiter.replace("\\t", "\t"), _read_mapping(mapping or []))
+    try:
+        layout = Layout(
+            delimiter and delimiter.replace("\\t", "\t"),
+            _read_mapping(mapping or []),
+            encoding,
+            default_region and default_region.upper(),
+            ignore_unknown,
+            tuple(dict.fromkeys(topic or [])),
+        )
+    except UnreadableFile as error:
+        raise ConfigurationError(error.message) from error
     file = ContactFile(path, path.name, layout, creates_topics=create_topics)
     if not path.is_file():
         raise ConfigurationError(f"There is no file {path}.", hint="Give the path of a CSV file.")
     error_path = error_file or path.with_suffix(".errors.csv")
     _require_writable(error_path, path)
+    with _file_errors(path):
+        say(str(read_reading(file)))
+        if check:
+            checked = asyncio.run(_check(file, error_path))
+            _print_check(checked, error_path, as_json=as_json)
+            if checked.bad_total:
+                raise typer.Exit(PARTLY_SENT)
+            return
     settings = settings_beside(data_dir)
     access = find_access(endpoint=endpoint, project=project, key=key, directory=data_dir)
     try:
-        if access and (endpoint or not settings.database_url):
-            outcome = run_async(_through_api(Client(access, settings), file, error_path))
-        else:
-            outcome = run_async(_into_database(settings, project, file, error_path))
-    except UnreadableFile as error:
-        raise ConfigurationError(f"{path}: {error.message}", hint="Nothing of it was imported.") from error
-    except OSError as error:
-        raise ConfigurationError(f"{error.filename or path}: {error.strerror}.") from error
+        with _file_errors(path):
+            if access and (endpoint or not settings.database_url):
+                outcome = run_async(_through_api(Client(access, settings), file, error_path))
+            else:
+                outcome = run_async(_into_database(settings, project, file, error_path))
     except KeyboardInterrupt:
         say("Stopped. The same command goes on from here.")
         raise
     _print(outcome, as_json=as_json)
     if outcome.progress.bad_total:
         raise typer.Exit(PARTLY_SENT)
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnreadableFile as error:
+        raise ConfigurationError(f"{path}: {error.message}", hint="Nothing of it was imported.") from error
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename or path}: {error.strerror}.") from error
+
+
+async def _check(file: ContactFile, error_path: Path) -> Check:
+    check = Check()
+    faults = check.faults_in(file)
+    if first := next(faults, None):
+        remaining = chain([first], faults)
+
+        async def read_page(_after_line: int) -> list[Fault]:
+            return list(islice(remaining, FAULTS_A_PAGE))
+
+        await write_error_file(error_path, read_page)
+    return check
+
+
+def _print_check(check: Check, error_path: Path, *, as_json: bool) -> None:
+    error_file = error_path if check.bad_total else None
+    counts = {str(channel): total for channel, total in check.addresses.items()}
+    if as_json:
+        print_json(
+            {
+                "rows": check.rows_total,
+                "bad_rows": check.bad_total,
+                "addresses": counts,
+                "error_file": error_file and str(error_file),
+            }
+        )
+        return
+    for contact in check.first:
+        addresses = ", ".join(identifier for _channel, identifier in identifiers_of(contact))
+        told = [f"Line {contact.line}:", contact.name, addresses, *(f"→ {topic}" for topic in contact.topics)]
+        results.print(" ".join(filter(None, told)), markup=False)
+    results.print(
+        f"Read {check.rows_total:,} rows: {check.rows_total - check.bad_total:,} good, with {counts['email']:,} e-mail "
+        f"addresses, {counts['sms']:,} phone numbers and {counts['push']:,} devices. Nothing was written; whether an "
+        "address is somebody else's already is seen when it is imported."
+    )
+    if error_file:
+        results.print(f"{check.bad_total:,} rows are bad and would be left out; see {error_file}", markup=False)
 
 
 def _require_writable(error_path: Path, path: Path) -> None:

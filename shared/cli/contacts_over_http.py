@@ -8,8 +8,9 @@ from typing import Any
 
 from shared.cli.client import Client
 from shared.db.queries.contacts.run import ContactFile, Report
+from shared.domain.contacts.header import UnreadableFile
 from shared.domain.contacts.progress import ImportProgress, ImportState
-from shared.domain.contacts.rows import Fault, UnreadableFile
+from shared.domain.contacts.rows import Fault
 from shared.errors import NotReachable, RejectedRequest
 
 IMPORTS = "/tidings/imports"
@@ -50,6 +51,13 @@ def _upload(client: Client, file: ContactFile) -> ImportProgress:
     parameters = [("fileName", file.name), ("createTopics", str(file.creates_topics).lower())]
     if file.layout.delimiter:
         parameters.append(("delimiter", file.layout.delimiter))
+    if file.layout.encoding:
+        parameters.append(("encoding", file.layout.encoding))
+    if file.layout.region:
+        parameters.append(("region", file.layout.region))
+    if file.layout.ignores_unknown:
+        parameters.append(("ignoreUnknown", "true"))
+    parameters += [("topics[]", topic) for topic in file.layout.topics]
     parameters += [(f"fields[{column}]", name) for column, name in file.layout.fields.items()]
     with file.path.open("rb") as content:
         try:

@@ -3,18 +3,24 @@
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from typing import Literal, get_args
 
-from shared.domain.contacts.addresses import read_email, read_phone
-from shared.errors import RejectedRequest
+from shared.domain.contacts.addresses import NotAnAddress, read_email, read_phone, without_unseen
+from shared.domain.contacts.exports import VALUE_SEPARATOR
+from shared.domain.contacts.fields import Field
+from shared.domain.contacts.header import (
+    Columns,
+    Layout,
+    UnreadableFile,
+    are_text,
+    guess_delimiter,
+    read_header,
+    shown,
+)
 from shared.ids import PUBLIC_ID
 
-Field = Literal["user_id", "name", "email", "phone", "push_token", "topics", "ignore"]
-FIELDS: tuple[Field, ...] = get_args(Field)
-
-DELIMITERS = ",;\t|"
 TOPIC_SEPARATOR = ";"
 LINE_LENGTH = 1_000_000
 """Of a contact with hundreds of push tokens and topics it is a tenth; what is longer is no contact file."""
@@ -27,11 +33,13 @@ MAX_TOPICS = 100
 MAX_REASONS = 5
 """Of a row that are told: each cell may be wrong, and a reason is longer than most cells."""
 
-_NUMBERED_PUSH_TOKEN = re.compile(r"push_token_[0-9]+")
-# a NUL cannot be stored; a lone surrogate stands for a byte that is not UTF-8 (the file is read that way)
-_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
-_SHOWN_LENGTH = 60
-_SHOWN_NAMES = 20
+# a line before the header by which spreadsheets tell each other the delimiter
+_DELIMITER_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
+# how spreadsheets are made to take a number for text, by hand and by programs that write for them
+_TEXT_FORMULA = re.compile(r'="([^"]*)"')
+_TEXT_MARK = "'"
+# what is not drawn and belongs to no name; joiners and variants may
+_UNSEEN_IN_NAMES = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 
 # how the csv module says it: what it means for who wrote the file
 _CSV_FAULTS = {
@@ -40,21 +48,6 @@ _CSV_FAULTS = {
         f"a cell has more than {csv.field_size_limit():,} characters; perhaps a quote is never closed"
     ),
 }
-
-
-class UnreadableFile(RejectedRequest):
-    """The file as a whole cannot be read as contacts; nothing of it is imported."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__("general_argument_invalid", message)
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How a file is to be read."""
-
-    delimiter: str | None = None  # None: the likeliest one in the header line
-    fields: Mapping[str, Field] = field(default_factory=dict)  # header name in the file -> field, for other names
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,36 +69,34 @@ class Fault:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Where each field stands. Only push_token may stand in several columns."""
-
-    width: int
-    positions: Mapping[Field, Sequence[int]]
-
-
 def read_contacts(lines: Iterable[str], layout: Layout, *, after_line: int = 0) -> Iterator[Contact | Fault]:
     """Each row after `after_line`, in the order of the file; blank lines are no rows.
 
     `lines` keep their line ends, and none is longer than LINE_LENGTH + 1: a longer one is cut there. Raises
     UnreadableFile when there is no usable header, the quoting is broken or a row is too long. Memory is one row.
     """
-    remaining = iter(lines)
-    header_line = next(remaining, "")
-    if not header_line.strip():
-        raise UnreadableFile("The file has no header; its first line must name the columns.")
-    delimiter = layout.delimiter or guess_delimiter(header_line)
-    if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise UnreadableFile("The delimiter must be one character, neither a quote nor a line end.")
-    records = _read_records(chain([header_line], remaining), delimiter)
-    _line, header = next(records)
-    columns = read_header(header, layout.fields)
+    columns, records = read_columns(lines, layout)
     for line, cells in records:
         if line > after_line:
-            yield read_row(line, cells, columns)
+            yield read_row(line, cells, columns, layout)
 
 
-def _read_records(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def read_columns(lines: Iterable[str], layout: Layout) -> tuple[Columns, Iterator[tuple[int, list[str]]]]:
+    """What the header says, and the records below it: the line each begins at, and its cells."""
+    remaining = iter(lines)
+    line, header_line = 1, without_unseen(next(remaining, ""))
+    delimiter = layout.delimiter
+    if found := _DELIMITER_LINE.fullmatch(header_line):
+        delimiter = delimiter or found[1]
+        line, header_line = 2, without_unseen(next(remaining, ""))
+    if not header_line.strip():
+        raise UnreadableFile("The file has no header; its first line must name the columns.")
+    records = _read_records(chain([header_line], remaining), delimiter or guess_delimiter(header_line), line)
+    _line, header = next(records)
+    return read_header(header, layout), records
+
+
+def _read_records(lines: Iterable[str], delimiter: str, first_line: int) -> Iterator[tuple[int, list[str]]]:
     """The line each record begins at, and its cells. A quoted cell may run over several lines."""
     length = 0  # of this record so far, in characters
 
@@ -119,7 +110,7 @@ def _read_records(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, l
 
     reader = csv.reader(measured(), delimiter=delimiter, strict=True)
     while True:
-        line, length = reader.line_num + 1, 0
+        line, length = reader.line_num + first_line, 0
         try:
             cells = next(reader)
         except StopIteration:
@@ -130,63 +121,22 @@ def _read_records(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, l
             yield line, cells
 
 
-def guess_delimiter(header_line: str) -> str:
-    return max(DELIMITERS, key=header_line.count)
-
-
-def read_header(cells: Sequence[str], fields: Mapping[str, Field]) -> Columns:
-    """`fields`: other names for columns, as they stand in the file."""
-    if any(_NOT_TEXT.search(cell) for cell in cells):
-        raise UnreadableFile("The file is not UTF-8 text; save it as CSV in UTF-8.")
-    unknown_names = fields.keys() - {cell.strip() for cell in cells}
-    if unknown_names:
-        raise UnreadableFile(f"The header has no column {_listed(sorted(unknown_names))}.")
-    positions: dict[Field, list[int]] = {}
-    unknown = []
-    for position, cell in enumerate(cells):
-        column = fields.get(cell.strip()) or _field_named(cell)
-        if column is None:
-            unknown.append(cell)
-        else:
-            positions.setdefault(column, []).append(position)
-    if unknown:
-        raise UnreadableFile(
-            f"The header has unknown columns: {_listed(unknown)}. Known are {', '.join(FIELDS[:-1])}; "
-            "map others to one of these or to `ignore`."
-        )
-    _require_usable(positions)
-    return Columns(len(cells), positions)
-
-
-def _require_usable(positions: Mapping[Field, Sequence[int]]) -> None:
-    for column, places in positions.items():
-        if len(places) > 1 and column not in {"push_token", "ignore"}:
-            raise UnreadableFile(f"The header has {len(places)} columns for {column}.")
-    if not positions.keys() & {"user_id", "email", "phone", "push_token"}:
-        raise UnreadableFile("The header names neither user_id nor email, phone or push_token.")
-
-
-def _field_named(header: str) -> Field | None:
-    name = re.sub(r"[\s-]+", "_", header.strip().lower())
-    if _NUMBERED_PUSH_TOKEN.fullmatch(name):
-        return "push_token"
-    return next((column for column in FIELDS[:-1] if column == name), None)
-
-
-def read_row(line: int, cells: Sequence[str], columns: Columns) -> Contact | Fault:
-    if len(cells) != columns.width:
-        return Fault(line, f"The row has {len(cells)} cells, the header {columns.width}.")
-    if any(_NOT_TEXT.search(cell) for cell in cells if not cell.isascii() or "\0" in cell):
-        return Fault(line, "The row is not UTF-8 text.")
+def read_row(line: int, cells: Sequence[str], columns: Columns, layout: Layout) -> Contact | Fault:
+    if len(cells) != len(columns.names):
+        return Fault(line, f"The row has {len(cells)} cells, the header {len(columns.names)}.")
+    if not are_text(cells):
+        return Fault(line, "The row is not text in the file's encoding.")
     row = _Row(cells, columns.positions)
+    if opted_out := next(filter(None, row.cells_of("opted_out")), ""):
+        return Fault(line, f"Opted out: {shown(opted_out)}.")
     contact = Contact(
         line,
         user_id=row.one("user_id", _check_id),
-        name=row.one("name", _check_name),
+        name=row.name(),
         email=row.one("email", read_email),
-        phone=row.one("phone", read_phone),
+        phone=row.one("phone", partial(_read_phone, region=layout.region)),
         push_tokens=row.several("push_token", row.cells_of("push_token"), _check_identifier),
-        topics=row.several("topics", row.topic_cells(), _check_topic),
+        topics=row.several("topics", [*row.topic_cells(), *layout.topics], _check_topic),
     )
     if not row.reasons and not (contact.user_id or contact.email or contact.phone or contact.push_tokens):
         row.reasons.append("The row has neither a user_id nor an address.")
@@ -217,13 +167,26 @@ class _Row:
         self.reasons: list[str] = []
 
     def cells_of(self, column: Field) -> list[str]:
-        return [self._cells[position].strip() for position in self._positions.get(column, ())]
+        """Freed of what spreadsheets put around a value so that they take it for text."""
+        cells = [without_unseen(self._cells[position]).strip() for position in self._positions.get(column, ())]
+        return [_TEXT_FORMULA.sub(r"\1", cell).removeprefix(_TEXT_MARK).strip() for cell in cells]
+
+    def name(self) -> str:
+        """Nearly as it is written: it may begin with an apostrophe, and hold joiners of its script."""
+        written = {column: self._written(column) for column in ("name", "given_name", "family_name")}
+        name = written["name"] or f"{written['given_name']} {written['family_name']}".strip()
+        return next(iter(self.several("name", [name], _check_name)), "")
+
+    def _written(self, column: Field) -> str:
+        return _UNSEEN_IN_NAMES.sub("", "".join(self._cells[at] for at in self._positions.get(column, ()))).strip()
 
     def topic_cells(self) -> list[str]:
         return [topic.strip() for cell in self.cells_of("topics") for topic in cell.split(TOPIC_SEPARATOR)]
 
     def one(self, column: Field, check: Callable[[str], str]) -> str:
-        return next(iter(self.several(column, self.cells_of(column), check)), "")
+        """Of several values in a cell the first."""
+        first = [cell.partition(VALUE_SEPARATOR)[0].strip() for cell in self.cells_of(column)]
+        return next(iter(self.several(column, first, check)), "")
 
     def several(self, column: Field, texts: Sequence[str], check: Callable[[str], str]) -> tuple[str, ...]:
         """The valid ones, each once; a fault of the others is noted."""
@@ -234,7 +197,7 @@ class _Row:
             try:
                 values[check(text)] = None
             except ValueError as error:
-                self.reasons.append(f"{column} {_shown(text)}: {error}")
+                self.reasons.append(f"{column} {shown(text)}: {error}")
         return tuple(values)
 
 
@@ -262,10 +225,10 @@ def _check_identifier(text: str) -> str:
     return text
 
 
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…")
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(_shown, names[:_SHOWN_NAMES]))
-    return f"{shown} and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else shown
+def _read_phone(text: str, *, region: str | None) -> str:
+    try:
+        return read_phone(text, region=region)
+    except NotAnAddress as error:
+        if region is None and text[:1].isdigit():
+            raise NotAnAddress(f"{error} With a region, as DE, numbers are read as they are dialled there.") from error
+        raise

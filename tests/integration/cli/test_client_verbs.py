@@ -206,6 +206,40 @@ class TestImport:
         options = ("--map", "Mail=email", "--map", "Remark=ignore", "--delimiter", "\\t", "--json")
         assert json.loads(tidings("import", str(contacts), *options).stdout)["users_created"] == 1
 
+    def test_what_a_spreadsheet_saved_as_it_is(self, tidings: Tidings, factory: Factory, contacts: Path) -> None:
+        """UTF-16 with tabs, national numbers, columns of its own, and a topic for all of it."""
+        rows = "Email\tPhone\tShoe size\njürgen@example.com\t0151 12345678\t43\n"
+        contacts.write_text(rows, encoding="utf-16")
+        options = ("--default-region", "de", "--ignore-unknown", "--topic", "news", "--json")
+        finished = tidings("import", str(contacts), *options)
+        result = json.loads(finished.stdout)
+        assert (result["targets_created"], result["subscriptions_created"], result["bad_rows"]) == (2, 2, 0)
+        assert "Columns read: 'Email' as email, 'Phone' as phone. Not read: 'Shoe size'." in finished.stderr
+        with factory.connect() as connection:
+            found = connection.execute("SELECT identifier FROM targets ORDER BY channel").fetchall()
+        assert found == [("jürgen@example.com",), ("+4915112345678",)]
+
+    def test_a_check_writes_nothing(self, tidings: Tidings, factory: Factory, contacts: Path) -> None:
+        contacts.write_text(CONTACTS + "carl,Carl,broken@,news\n")
+        finished = tidings("import", str(contacts), "--check")
+        assert finished.status == PARTLY
+        assert "Line 2: Anna anna@example.com → news" in finished.stdout
+        assert "Read 3 rows: 2 good, with 2 e-mail addresses" in finished.stdout
+        assert contacts.with_name("contacts.errors.csv").read_text().splitlines()[1].startswith("4,email 'broken@'")
+        with factory.connect() as connection:
+            assert connection.execute("SELECT FROM users").fetchall() == []
+            assert connection.execute("SELECT FROM contact_imports").fetchall() == []
+
+    def test_a_check_needs_no_database(self, tidings: Tidings, contacts: Path) -> None:
+        finished = tidings("import", str(contacts), "--check", "--json")
+        assert finished.status == DONE
+        assert json.loads(finished.stdout) == {
+            "rows": 2,
+            "bad_rows": 0,
+            "addresses": {"email": 2, "sms": 0, "push": 0},
+            "error_file": None,
+        }
+
     def test_topics_are_not_created_unasked(self, tidings: Tidings, factory: Factory, contacts: Path) -> None:
         assert tidings("import", str(contacts), "--no-create-topics").status == PARTLY
 
@@ -266,7 +300,7 @@ class TestImport:
         importing.send_signal(signal.SIGINT)
         _stdout, stderr = importing.communicate(timeout=30)  # the API has not answered yet
         assert importing.returncode == 128 + signal.SIGINT
-        assert stderr.splitlines()[0] == "Stopped. The same command goes on from here."
+        assert stderr.splitlines()[1] == "Stopped. The same command goes on from here."
         assert "Traceback" not in stderr
 
 

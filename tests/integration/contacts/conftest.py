@@ -11,8 +11,8 @@ from shared.db.queries.contacts.run import ContactFile, Report, import_contacts,
 from shared.db.queries.contacts.stage import StoredImport
 from shared.db.queries.keys import ProjectIdentity
 from shared.db.session import create_engine
+from shared.domain.contacts.header import Layout
 from shared.domain.contacts.progress import ImportProgress
-from shared.domain.contacts.rows import Layout
 from shared.ids import ProjectSeq
 from shared.settings import Settings
 from tests.factories import Factory

@@ -73,6 +73,22 @@ def test_how_a_file_is_read_is_said_in_the_query(caller: Caller) -> None:
     assert caller.rows("SELECT identifier FROM targets") == [("a@example.com",)]
 
 
+def test_so_are_its_encoding_its_region_and_topics_for_all_of_it(caller: Caller) -> None:
+    query = "encoding=windows-1251&region=RU&ignoreUnknown=true&topics[]=all&topics[]=more"
+    content = "email,phone,name,Город\na@example.com,8 912 345-67-89,Анна,Пермь\n".encode("windows-1251")
+    done = caller("POST", f"{IMPORTS}?{query}", data=content)
+    assert (done.status, done.body["badRows"], done.body["subscriptionsCreated"]) == (201, 0, 4)
+    assert caller.rows("SELECT name, phone FROM users") == [("Анна", "+79123456789")]
+
+
+@pytest.mark.parametrize("query", ["encoding=idna", "region=XX", "region=Russia", "topics[]=no+id", "topics=all,more"])
+def test_a_wrong_way_of_reading_is_refused(caller: Caller, query: str) -> None:
+    assert caller("POST", f"{IMPORTS}?{query}", data=file_of("email", "a@example.com")).refusal == (
+        400,
+        "general_argument_invalid",
+    )
+
+
 @pytest.mark.parametrize("content", [b"", b"who,what\n", b'email,name\na@example.com,"Anna\n'])
 def test_what_is_no_contact_file_is_refused_whole(caller: Caller, content: bytes) -> None:
     assert caller("POST", IMPORTS, data=content).refusal == (400, "general_argument_invalid")

@@ -4,9 +4,9 @@ import tracemalloc
 
 import pytest
 
+from shared.domain.contacts.header import UnreadableFile
 from shared.domain.contacts.plan import derive_id
 from shared.domain.contacts.progress import ImportProgress, ImportState
-from shared.domain.contacts.rows import UnreadableFile
 from tests.integration.contacts.conftest import LEFT_BEHIND, SUBSCRIPTIONS, TARGETS, USERS, Desk, people
 
 
@@ -138,7 +138,15 @@ async def test_bytes_that_are_no_text_spoil_their_row_only(desk: Desk) -> None:
     )
     done = await desk.bring_in(file)
     assert [user[1] for user in desk.ask(USERS)] == ["Zoë"]
-    assert await desk.faults(done) == {2: "The row is not UTF-8 text."}
+    assert await desk.faults(done) == {2: "The row is not text in the file's encoding."}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "windows-1252"])
+async def test_a_file_in_another_encoding_is_read_in_it(desk: Desk, encoding: str) -> None:
+    file = desk.file("name,email")
+    file.path.write_text("name,email\nJürgen,j@example.com\nZoë,zoe@example.com\n", encoding=encoding)
+    assert await desk.faults(await desk.bring_in(file, page_rows=1)) == {}
+    assert {user[1] for user in desk.ask(USERS)} == {"Jürgen", "Zoë"}
 
 
 async def test_a_file_without_line_ends_is_not_read_into_memory(desk: Desk) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from shared.db.queries.contacts.merge import IMPORT_LOCK
 from shared.db.queries.contacts.run import PAGE_ROWS
+from shared.domain.contacts.header import UnreadableFile
 from shared.domain.contacts.progress import ImportProgress, ImportState
-from shared.domain.contacts.rows import UnreadableFile
 from shared.settings import Settings
 from tests.integration.contacts.conftest import LEFT_BEHIND, Desk, people
 from tests.processes import wait_until

@@ -8,17 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.contacts.rows import (
-    LINE_LENGTH,
-    MAX_PUSH_TOKENS,
-    MAX_TOPICS,
-    Contact,
-    Fault,
-    Field,
-    Layout,
-    UnreadableFile,
-    read_contacts,
-)
+from shared.domain.contacts.exports import EXPORTS
+from shared.domain.contacts.fields import Field
+from shared.domain.contacts.header import Layout, UnreadableFile
+from shared.domain.contacts.rows import LINE_LENGTH, MAX_PUSH_TOKENS, MAX_TOPICS, Contact, Fault, read_contacts
 
 
 def read(
@@ -107,13 +100,17 @@ def test_reading_goes_on_after_a_line() -> None:
         ("email,topics", "a@example.com,news;so so", "topics 'so so'"),
         ("email,name", "a@example.com,Anna,more", "3 cells, the header 2"),
         ("email,name", "a@example.com", "1 cells, the header 2"),
-        ("email,name", "a@example.com,An\0na", "not UTF-8"),
-        ("email,name", "a@example.com,J\udcfcrgen", "not UTF-8"),
+        ("email,name", "a@example.com,An\0na", "not text in the file's encoding"),
+        ("email,name", "a@example.com,J\udcfcrgen", "not text in the file's encoding"),
         ("email,name", ",Anna", "neither a user_id nor an address"),
     ],
 )
 def test_a_bad_row_says_what_is_wrong(header: str, row: str, telling: str) -> None:
     assert telling in reason(f"{header}\n{row}\n")
+
+
+def test_what_was_lost_before_spoils_its_row() -> None:
+    assert "not text" in reason("email,name\na@example.com,J\ufffdrgen\n")
 
 
 def test_a_bad_row_says_everything_that_is_wrong() -> None:
@@ -134,7 +131,7 @@ def test_a_row_about_a_user_needs_no_address() -> None:
         ("email,e_mail\n", "unknown columns: 'e_mail'"),
         ("email,Email\n", "2 columns for email"),
         ("name,topics\n", "neither user_id nor email"),
-        ("n\0a\0m\0e\0\n", "not UTF-8"),
+        ("n\0a\0m\0e\0\n", "not text"),
         ('email,name\na@example.com,"Anna\nb@example.com,Bob\n', "Line 2 is not valid CSV: a quote .* never closed"),
         ('email,name\n\na@example.com,"Anna\n' + "b@example.com,Bob\n" * 10_000, "Line 3 .* never closed"),
         ("email,name\na@example.com," + "," * LINE_LENGTH, "Line 2 .* more than 1,000,000 characters"),
@@ -166,7 +163,7 @@ def test_a_delimiter_is_one_character(delimiter: str) -> None:
         list(read_contacts(iter(["email,name\n"]), Layout(delimiter or "::")))
 
 
-_names = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+_names = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cf"], exclude_characters="\0\ufffd"), max_size=20)
 
 
 @given(names=st.lists(_names, max_size=20), line_end=st.sampled_from(["\n", "\r\n"]))
@@ -209,3 +206,124 @@ def test_of_many_unknown_columns_a_few_are_named() -> None:
     with pytest.raises(UnreadableFile) as refused:
         read(",".join(f"column {number}" for number in range(10_000)) + "\n")
     assert len(str(refused.value)) < 1_000
+
+
+# What people's programs put into a file
+
+
+def read_with(text: str, layout: Layout) -> list[Contact | Fault]:
+    return list(read_contacts(io.StringIO(text, newline=""), layout))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "\u200b+12065550100",
+        "\u202a+12065550100\u202c",
+        "+1\u00a0206\u20115550100",
+        "+1\u2009206\u2013555\u2212010\u20600",
+        "'+12065550100",
+        '="+12065550100"',
+        "\ufeff+1 206 555 0100\u3000",
+    ],
+)
+def test_a_number_is_freed_of_what_came_along_with_it(cell: str) -> None:
+    quoted = cell.replace('"', '""')
+    assert one(f'phone\n"{quoted}"\n').phone == "+12065550100"
+
+
+def test_so_is_every_other_cell_and_the_header() -> None:
+    contact = one(
+        "\u200euser_id,e\u00admail,name,push_\u200btoken,topics\n"
+        "\u200bu1\u200f,a\u200b@example.com,\u202aAnna\u202c,'t\u2060ok,'news\u200b\n"
+    )
+    assert contact == Contact(2, "u1", "Anna", "a@example.com", "", ("tok",), ("news",))
+
+
+def test_a_name_keeps_its_joiners_and_its_apostrophe() -> None:
+    assert one("user_id,name\nu1,'t Hooft\n").name == "'t Hooft"
+    assert one("user_id,name\nu1,\U0001f469\u200d\U0001f4bb\n").name == "\U0001f469\u200d\U0001f4bb"
+
+
+@pytest.mark.parametrize("first_line", ["sep=;\n", "SEP=;\r\n", "\ufeffsep=;\n"])
+def test_a_line_that_names_the_delimiter_is_no_header(first_line: str) -> None:
+    rows = read(f"{first_line}email;name\na@example.com;A, B\nbroken;C\n")
+    assert isinstance(rows[0], Contact)
+    assert [(row.line, getattr(row, "name", "")) for row in rows] == [(3, "A, B"), (4, "")]
+
+
+def test_numbers_without_a_country_are_read_as_dialled_in_the_region() -> None:
+    rows = read_with("phone\n0151 12345678\n0049 151 12345678\n+1 206 555 0100\n12\n", Layout(region="DE"))
+    assert [row.phone for row in rows if isinstance(row, Contact)] == [
+        "+4915112345678",
+        "+4915112345678",
+        "+12065550100",
+    ]
+    assert [row.line for row in rows if isinstance(row, Fault)] == [5]
+    assert "With a region, as DE" in reason("phone\n0151 12345678\n")
+
+
+@pytest.mark.parametrize("region", ["de", "XX", "D", ""])
+def test_a_region_is_one_there_is(region: str) -> None:
+    with pytest.raises(UnreadableFile, match="two letters"):
+        Layout(region=region)
+
+
+def test_unknown_columns_may_be_passed_over() -> None:
+    (contact,) = read_with("Shoe size,email\n43,a@example.com\n", Layout(ignores_unknown=True))
+    assert isinstance(contact, Contact)
+    assert contact.email == "a@example.com"
+
+
+def test_topics_of_the_whole_file_come_after_those_of_the_row() -> None:
+    (contact,) = read_with("email,topics\na@example.com,own;all\n", Layout(topics=("all", "more")))
+    assert isinstance(contact, Contact)
+    assert contact.topics == ("own", "all", "more")
+    with pytest.raises(UnreadableFile, match="no id of a topic"):
+        Layout(topics=("no id",))
+
+
+GOOGLE = (
+    "First Name,Middle Name,Last Name,Phonetic First Name,Nickname,Organization Name,Labels,E-mail 1 - Label,"
+    "E-mail 1 - Value,E-mail 2 - Label,E-mail 2 - Value,Phone 1 - Label,Phone 1 - Value,Custom Field 1 - Value\n"
+    "Anna,Maria,Smith,,,Acme,* myContacts ::: Friends,* Work,anna@example.com ::: a@example.org,Home,x@example.com,"
+    "Mobile,+1 206-555-0100 ::: +1 206-555-0101,\n"
+)
+GOOGLE_BEFORE = (
+    "Name,Given Name,Additional Name,Family Name,Group Membership,E-mail 1 - Type,E-mail 1 - Value,Phone 1 - Value\n"
+    "Anna Smith,Anna,,Smith,* myContacts,* ,anna@example.com,+1 206-555-0100\n"
+)
+MAILCHIMP = (
+    '"Email Address","First Name","Last Name",Address,"Phone Number",MEMBER_RATING,OPTIN_TIME,LEID,EUID,NOTES,TAGS\n'
+    'anna@example.com,Anna,Smith,"1 Main St  Springfield",+12065550100,2,"2024-01-02 03:04:05",1,abc,,"""Customer"""\n'
+)
+OUTLOOK = (
+    "Title,First Name,Last Name,Company,Business Phone,Mobile Phone,E-mail Address,E-mail 2 Address\n"
+    ",Anna,Smith,Acme,+1 206 555 0199,+1 206 555 0100,anna@example.com,\n"
+)
+
+
+@pytest.mark.parametrize("text", [GOOGLE, GOOGLE_BEFORE, MAILCHIMP, OUTLOOK])
+def test_what_other_programs_export_is_read_as_it_is(text: str) -> None:
+    assert one(text) == Contact(2, "", "Anna Smith", "anna@example.com", "+12065550100", (), ())
+
+
+def test_a_mapping_goes_before_what_is_known_of_an_export() -> None:
+    (contact,) = read_with(GOOGLE, Layout(fields={"E-mail 2 - Value": "email", "E-mail 1 - Value": "ignore"}))
+    assert isinstance(contact, Contact)
+    assert contact.email == "x@example.com"
+
+
+def test_no_export_is_taken_for_another() -> None:
+    assert [[other for other in EXPORTS if other.marks <= {*export.marks}] for export in EXPORTS] == [
+        [export] for export in EXPORTS
+    ]
+
+
+@pytest.mark.parametrize("column", ["UNSUB_TIME", "CLEAN_TIME"])
+def test_who_opted_out_elsewhere_is_left_out(column: str) -> None:
+    header = f"Email Address,First Name,Last Name,{column},LEID,EUID\n"
+    rows = read(f"{header}a@example.com,A,,2024-01-02 03:04:05,1,x\nb@example.com,B,,,2,y\n")
+    assert isinstance(rows[0], Fault)
+    assert rows[0].reason == "Opted out: '2024-01-02 03:04:05'."
+    assert isinstance(rows[1], Contact)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -28,8 +29,10 @@ from shared.db.queries.contacts.stage import (
 from shared.db.queries.contacts.write import TargetsChanged
 from shared.db.queries.keys import ProjectIdentity
 from shared.db.session import HotConnection, hot_transaction
+from shared.domain.contacts.encodings import Encoding, detect_encoding
+from shared.domain.contacts.header import Layout, UnreadableFile
 from shared.domain.contacts.progress import ImportProgress, ImportState
-from shared.domain.contacts.rows import LINE_LENGTH, Contact, Fault, Layout, UnreadableFile, read_contacts
+from shared.domain.contacts.rows import LINE_LENGTH, Contact, Fault, read_contacts
 from shared.errors import TidingsError
 
 # As quick as 5,000 (100,000 rows in 13 s either way), and topics and other imports are held up for 0.1 s, not 0.6.
@@ -73,11 +76,33 @@ class ContactFile:
 
     def fingerprint(self) -> str:
         """The import's id: the same content read the same way is the same import."""
-        options = [self.layout.delimiter, sorted(self.layout.fields.items()), self.creates_topics]
+        layout = self.layout
+        options: list[object] = [layout.delimiter, sorted(layout.fields.items()), self.creates_topics]
+        newer = [layout.encoding, layout.region, layout.ignores_unknown, layout.topics]
+        if any(newer):  # an import that an older version began goes on
+            options += newer
         with self.path.open("rb") as file:
             digest = file_digest(file, "sha256")
         digest.update(json.dumps(options).encode())
         return digest.hexdigest()[:IMPORT_ID_LENGTH]
+
+    def encoding(self) -> Encoding:
+        """Reads the file to its end where it is not told and the bytes do not tell before."""
+        if self.layout.encoding:
+            return self.layout.encoding
+        with self.path.open("rb") as content:
+            return detect_encoding(content)
+
+    def open_as(self, encoding: Encoding) -> TextIOWrapper:
+        """What is not of the encoding becomes a lone surrogate or U+FFFD, so that it spoils its row, not the file."""
+        is_utf8 = encoding == "utf-8"
+        codec, errors = ("utf-8-sig", "surrogateescape") if is_utf8 else (encoding, "replace")
+        return self.path.open(encoding=codec, errors=errors, newline="")
+
+
+def bounded_lines(text: TextIOWrapper) -> Iterator[str]:
+    """Cut where they are longer than LINE_LENGTH: a file without line ends would be as large in memory."""
+    return iter(partial(text.readline, LINE_LENGTH + 1), "")
 
 
 async def import_contacts(
@@ -134,23 +159,16 @@ async def _stage(
 async def _stage_pages(
     engine: AsyncEngine, progress: StoredImport, file: ContactFile, *, report: Report, page_rows: int
 ) -> StoredImport:
-    # a byte that is not UTF-8 becomes a lone surrogate, so that it spoils its row and not the file
-    with file.path.open("rb") as content:
-        lines = TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        rows = read_contacts(_bounded(lines), file.layout, after_line=progress.staged_to)
+    with file.open_as(await _beside(file.encoding)) as text:
+        rows = read_contacts(bounded_lines(text), file.layout, after_line=progress.staged_to)
         while page := await _beside(partial(_next_rows, rows, page_rows)):
             async with _patient_transaction(engine) as connection:
                 progress = await stage_rows(connection, progress.seq, page, after_line=progress.staged_to)
             if progress.state is not ImportState.STAGING or progress.staged_to < page[-1].line:
                 return progress  # another process with the same file was quicker
-            report(progress, content.tell())
+            report(progress, os.lseek(text.fileno(), 0, os.SEEK_CUR))
     async with _patient_transaction(engine) as connection:
         return await close_staging(connection, progress.seq, last_line=progress.staged_to)
-
-
-def _bounded(lines: TextIOWrapper) -> Iterator[str]:
-    """A file without line ends would be one line, and as large in memory."""
-    return iter(partial(lines.readline, LINE_LENGTH + 1), "")
 
 
 def _next_rows(rows: Iterator[Contact | Fault], limit: int) -> list[Contact | Fault]:
