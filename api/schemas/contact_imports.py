@@ -57,7 +57,8 @@ class ImportModel(WireModel):
     id: str = Field(alias="$id")
     state: ImportState
     rows: int
-    bad_rows: int = Field(description="Left out; listed under `faults`")
+    bad_rows: int = Field(description="Left out; the first of them are listed under `faults`")
+    faults_not_kept: int = Field(description="Bad rows that are counted only: more than `faults` has room for")
     users_created: int
     users_updated: int
     topics_created: int
@@ -74,6 +75,7 @@ class ImportModel(WireModel):
             state=progress.state,
             rows=progress.rows_total,
             bad_rows=progress.bad_total,
+            faults_not_kept=max(0, progress.bad_total - progress.faults_kept),
             users_created=progress.users_created,
             users_updated=progress.users_updated,
             topics_created=progress.topics_created,

@@ -292,6 +292,7 @@ def _print(outcome: Outcome, *, as_json: bool) -> None:
                 "targets_created": progress.targets_created,
                 "subscriptions_created": progress.subscriptions_created,
                 "bad_rows": progress.bad_total,
+                "faults_not_kept": max(0, progress.bad_total - progress.faults_kept),
                 "imported_before": progress.is_repeated,
                 "seconds": round(outcome.seconds, 3),
                 "error_file": outcome.error_file and str(outcome.error_file),
@@ -306,4 +307,8 @@ def _print(outcome: Outcome, *, as_json: bool) -> None:
     if progress.is_repeated:
         results.print("This file was imported before: only what was missing since has been created.")
     if outcome.error_file:
-        results.print(f"{progress.bad_total:,} rows were bad and left out; see {outcome.error_file}", markup=False)
+        unkept = progress.bad_total - progress.faults_kept
+        more = f" (and {unkept:,} more than it lists)" if unkept > 0 else ""
+        results.print(
+            f"{progress.bad_total:,} rows were bad and left out; see {outcome.error_file}{more}", markup=False
+        )

@@ -87,6 +87,7 @@ def _read_progress(wire: dict[str, Any]) -> ImportProgress:
         merged_to=wire["mergedTo"],
         rows_total=wire["rows"],
         bad_total=wire["badRows"],
+        faults_kept=wire["badRows"] - wire.get("faultsNotKept", 0),  # a server from before kept all
         users_created=wire["usersCreated"],
         users_updated=wire["usersUpdated"],
         topics_created=wire["topicsCreated"],

@@ -23,6 +23,8 @@ class ContactImport(Base):
     merged_to: Mapped[int] = mapped_column(Integer, server_default=text("0"))  # last line merged: the cursor
     rows_total: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     bad_total: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    faults_kept: Mapped[int] = mapped_column(Integer, server_default=text("0"))  # of bad_total, those with a reason
+    fault_bytes: Mapped[int] = mapped_column(Integer, server_default=text("0"))  # of the reasons kept
     users_created: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     users_updated: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     topics_created: Mapped[int] = mapped_column(Integer, server_default=text("0"))

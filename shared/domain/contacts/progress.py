@@ -20,6 +20,7 @@ class ImportProgress:
     merged_to: int  # last line merged
     rows_total: int  # rows read, good and bad
     bad_total: int
+    faults_kept: int  # of the bad rows, those whose reason is kept
     users_created: int
     users_updated: int
     topics_created: int

@@ -38,6 +38,7 @@ def test_a_file_is_imported_and_its_faults_are_listed(caller: Caller) -> None:
         "state": "finished",
         "rows": 201,
         "badRows": 1,
+        "faultsNotKept": 0,
         "usersCreated": 200,
         "usersUpdated": 0,
         "topicsCreated": 1,

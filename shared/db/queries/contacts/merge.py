@@ -90,7 +90,7 @@ async def merge_page(
         topics=None if creates_topics else await find_topics(connection, project.seq, contacts),
     )
     created = await write_plan(connection, project.seq, plan, existing.target_seqs)
-    await store_faults(connection, import_seq, plan.faults)
+    await store_faults(connection, progress, plan.faults)
     parameters = {"seq": import_seq, "line": contacts[-1].line, "bad": len(plan.faults), **created}
     return await _move(connection, _MOVE_CURSOR, parameters)
 

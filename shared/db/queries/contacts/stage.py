@@ -23,7 +23,8 @@ ON CONFLICT (project_seq, id) DO NOTHING
 
 _START_OVER = """
 UPDATE contact_imports
-SET state = 'staging', staged_to = 0, merged_to = 0, rows_total = 0, bad_total = 0, users_created = 0,
+SET state = 'staging', staged_to = 0, merged_to = 0, rows_total = 0, bad_total = 0, faults_kept = 0, fault_bytes = 0,
+    users_created = 0,
     users_updated = 0, topics_created = 0, targets_created = 0, subscriptions_created = 0,
     file_name = %(file_name)s, finished_at = NULL, updated_at = now()
 WHERE seq = %(seq)s
@@ -65,6 +66,16 @@ SELECT line, reason FROM contact_import_faults
 WHERE import_seq = %(seq)s AND line > %(after_line)s ORDER BY line LIMIT %(limit)s
 """
 
+_COUNT_FAULTS = """
+UPDATE contact_imports SET faults_kept = faults_kept + %(count)s, fault_bytes = fault_bytes + %(bytes)s
+WHERE seq = %(seq)s
+"""
+
+MAX_FAULTS = 10_000
+"""Kept of one import: more than people read. A bad row of 2 bytes makes one of 108."""
+MAX_FAULT_BYTES = 1024**2
+"""Of their reasons, which quote what is in the file."""
+
 _ROW_COLUMNS = ("import_seq", "line", "user_id", "name", "email", "phone", "push_tokens", "topics")
 _FAULT_COLUMNS = ("import_seq", "line", "reason")
 
@@ -72,6 +83,7 @@ _FAULT_COLUMNS = ("import_seq", "line", "reason")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredImport(ImportProgress):
     seq: int
+    fault_bytes: int
 
 
 _COUNTERS = tuple(field.name for field in fields(StoredImport) if field.name not in {"state", "is_repeated"})
@@ -142,7 +154,7 @@ async def stage_rows(
     contacts = [row for row in fresh if isinstance(row, Contact)]
     faults = [row for row in fresh if isinstance(row, Fault)]
     await copy_rows(connection, "contact_import_rows", _ROW_COLUMNS, (_staged(seq, contact) for contact in contacts))
-    await store_faults(connection, seq, faults)
+    await store_faults(connection, progress, faults)
     parameters = {"seq": seq, "line": fresh[-1].line, "rows": len(fresh), "bad": len(faults)}
     moved = await (await import_cursor(connection).execute(_MOVE_STAGED, parameters)).fetchone()
     assert moved is not None
@@ -162,11 +174,23 @@ def _staged(seq: int, contact: Contact) -> tuple[object, ...]:
     )
 
 
-async def store_faults(connection: HotConnection, seq: int, faults: Sequence[Fault]) -> None:
-    if faults:
-        await copy_rows(
-            connection, "contact_import_faults", _FAULT_COLUMNS, ((seq, fault.line, fault.reason) for fault in faults)
-        )
+async def store_faults(connection: HotConnection, progress: StoredImport, faults: Sequence[Fault]) -> None:
+    """Keep the first faults of an import, up to MAX_FAULTS and MAX_FAULT_BYTES; the others are counted as bad only.
+
+    `progress`: as it was read under the lock that this transaction holds.
+    """
+    kept: list[Fault] = []
+    size = 0
+    for fault in faults[: max(0, MAX_FAULTS - progress.faults_kept)]:
+        fault_size = len(fault.reason.encode())
+        if progress.fault_bytes + size + fault_size > MAX_FAULT_BYTES:
+            break
+        kept.append(fault)
+        size += fault_size
+    if kept:
+        rows = ((progress.seq, fault.line, fault.reason) for fault in kept)
+        await copy_rows(connection, "contact_import_faults", _FAULT_COLUMNS, rows)
+        await connection.execute(_COUNT_FAULTS, {"seq": progress.seq, "count": len(kept), "bytes": size})
 
 
 async def close_staging(connection: HotConnection, seq: int, *, last_line: int) -> StoredImport:
