@@ -10,6 +10,7 @@ import structlog
 
 from scheduler.context import TickContext
 from shared.db.queries.audit import purge_entries
+from shared.db.queries.contacts.stage import forget_imports
 from shared.db.queries.partitions import count_default_rows, create_partitions
 from shared.db.queries.purge import (
     PAGE,
@@ -22,6 +23,9 @@ from shared.db.queries.receipts import forget_receipts
 from shared.db.session import HotConnection, hot_transaction
 
 log = structlog.get_logger()
+
+IMPORTS_PAGE = 1
+"""Imports of a transaction: one has up to 10,000 faults."""
 
 
 async def keep_partitions_ahead(context: TickContext) -> None:
@@ -62,6 +66,12 @@ async def purge_receipts(context: TickContext) -> None:
     """Forget receipts that the ledger took up some time ago."""
     seconds = context.settings.receipt_retention_seconds
     await _in_pages(context, lambda connection: forget_receipts(connection, after_seconds=seconds, page=PAGE))
+
+
+async def purge_imports(context: TickContext) -> None:
+    """Forget contact imports that were finished some time ago, and their faults."""
+    seconds = context.settings.import_retention_seconds
+    await _in_pages(context, lambda connection: forget_imports(connection, after_seconds=seconds, page=IMPORTS_PAGE))
 
 
 async def purge_audit_log(context: TickContext) -> None:

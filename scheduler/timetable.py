@@ -9,6 +9,7 @@ from scheduler.fold import fold
 from scheduler.retention import (
     keep_partitions_ahead,
     purge_audit_log,
+    purge_imports,
     purge_receipts,
     purge_sessions,
     purge_targets,
@@ -44,6 +45,7 @@ def timetable(settings: Settings) -> tuple[Entry, ...]:
         Entry("retention.sessions", 600, purge_sessions),
         Entry("retention.targets", 3_600, purge_targets),
         Entry("retention.receipts", 3_600, purge_receipts),
+        Entry("retention.imports", 3_600, purge_imports),
         Entry("retention.audit", 3_600, purge_audit_log),
         Entry("files.objects", settings.sweep_interval_seconds, remove_objects),
         Entry("files.uploads", 3_600, purge_uploads),

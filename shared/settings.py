@@ -161,6 +161,9 @@ class Settings(BaseSettings):
         90 * 86_400.0, gt=0, description="how long the logs of messages, providers, topics and subscribers are kept"
     )
 
+    import_retention_seconds: float = Field(
+        30 * 86_400.0, gt=0, description="how long a finished contact import and its faults are kept"
+    )
     receipt_retention_seconds: float = Field(
         30 * 86_400.0, gt=0, description="how long receipts are kept after the ledger took them up"
     )

@@ -1,6 +1,7 @@
 """A file of nothing but bad rows: what is kept of its faults has a bound, and the rest is counted."""
 
-from shared.db.queries.contacts.stage import MAX_FAULT_BYTES, MAX_FAULTS
+from shared.db.queries.contacts.stage import MAX_FAULT_BYTES, MAX_FAULTS, forget_imports
+from shared.db.session import hot_transaction
 from tests.integration.contacts.conftest import Desk
 
 KEPT = "SELECT count(*)::int, coalesce(sum(octet_length(reason)), 0)::int, max(line) FROM contact_import_faults"
@@ -33,3 +34,15 @@ async def test_long_reasons_are_bounded_by_their_bytes(desk: Desk) -> None:
     assert count == done.faults_kept < done.bad_total == MAX_FAULTS
     assert isinstance(size, int)
     assert size <= MAX_FAULT_BYTES
+
+
+async def test_a_finished_import_is_forgotten_with_its_faults_when_it_is_old(desk: Desk) -> None:
+    await desk.bring_in(desk.file("email", "x", name="old.csv"))
+    with desk.factory.connect() as connection:
+        connection.execute("UPDATE contact_imports SET finished_at = now() - interval '2 days'")
+    await desk.bring_in(desk.file("email", "y", name="new.csv"))
+    async with hot_transaction(desk.engine) as hot:
+        assert await forget_imports(hot, after_seconds=86_400, page=10) == 1
+        assert await forget_imports(hot, after_seconds=86_400, page=10) == 0
+    assert desk.ask("SELECT file_name FROM contact_imports") == [("new.csv",)]
+    assert desk.ask("SELECT line FROM contact_import_faults") == [(2,)]

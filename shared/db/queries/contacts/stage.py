@@ -61,6 +61,15 @@ _DISCARD = (
     "DELETE FROM contact_import_faults WHERE import_seq = %(seq)s",
 )
 
+_FORGET = """
+DELETE FROM contact_imports WHERE seq IN (
+    SELECT seq FROM contact_imports
+    WHERE state = 'finished' AND finished_at < now() - %(after_seconds)s * interval '1 second'
+    ORDER BY seq LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+RETURNING seq
+"""
+
 _LIST_FAULTS = """
 SELECT line, reason FROM contact_import_faults
 WHERE import_seq = %(seq)s AND line > %(after_line)s ORDER BY line LIMIT %(limit)s
@@ -203,6 +212,17 @@ async def discard_import(connection: HotConnection, seq: int) -> None:
     """Forget an import whose file turned out to be unreadable."""
     for statement in _DISCARD:
         await connection.execute(statement, {"seq": seq})
+
+
+async def forget_imports(connection: HotConnection, *, after_seconds: float, page: int) -> int:
+    """Delete finished imports that ended that long ago, each with its faults; at most a page of them. How many.
+
+    One that somebody repeats just now is locked, and passed over. Each has MAX_FAULTS faults at most.
+    """
+    cursor = await connection.execute(_FORGET, {"after_seconds": after_seconds, "limit": page})
+    seqs = [seq for (seq,) in await cursor.fetchall()]
+    await connection.execute("DELETE FROM contact_import_faults WHERE import_seq = ANY(%s)", [seqs])
+    return len(seqs)
 
 
 async def list_faults(connection: HotConnection, seq: int, *, after_line: int, limit: int) -> list[Fault]:
