@@ -6,8 +6,8 @@ Expand only: the code before this migration writes faults without counting them 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0017"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
