@@ -99,6 +99,7 @@ _TYPES: dict[int, tuple[str, ...]] = {
         "health_queue_size_exceeded",
         "general_database_unavailable",  # ours
         "general_storage_unavailable",  # ours
+        "installation_not_live",  # ours
     ),
 }
 

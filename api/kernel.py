@@ -11,7 +11,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import structlog
@@ -63,6 +63,9 @@ WORK_SECONDS = 10.5
 so that its own reason is told; where the database stands still it says nothing, and this ends the waiting.
 """
 
+COMES_BACK = frozenset({"general_database_unavailable", "general_storage_unavailable", "installation_not_live"})
+"""Errors that are over by themselves or by an operator's hand: the caller is told when to try again."""
+
 JSON_HEADER = (b"content-type", b"application/json; charset=UTF-8")
 # SDKs read the content type of a 204 and parse its body if it says JSON (contract §1.1)
 NO_CONTENT_HEADER = (b"content-type", b"text/html; charset=UTF-8")
@@ -83,6 +86,8 @@ class Services:
     clock: SharedClock
     directory: Directory
     ringer: Ringer
+    crowds: dict[int, tuple[float, bool]] = field(default_factory=dict)
+    """By project_seq: whether too many of its receipts wait, and until which monotonic second that is believed."""
 
 
 class Call(Request):
@@ -301,7 +306,7 @@ async def send_body(send: Send, status: int, headers: Headers, body: bytes) -> N
 
 async def send_error(send: Send, type_: str, message: str) -> None:
     headers = [JSON_HEADER, *ERROR_HEADERS]
-    if type_ in {"general_database_unavailable", "general_storage_unavailable"}:
+    if type_ in COMES_BACK:
         headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
     await send_body(send, STATUS_OF[type_], headers, error_body(type_, message).model_dump_json().encode())
 

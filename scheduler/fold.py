@@ -4,21 +4,21 @@ import structlog
 from psycopg.errors import LockNotAvailable
 
 from scheduler.context import TickContext
-from shared.db.queries.receipts import PAGE, fold_receipts
+from shared.db.queries.receipts import fold_receipts
 from shared.db.session import hot_transaction
 
 log = structlog.get_logger()
 
 
 async def fold(context: TickContext) -> None:
-    """Until the inbox has less than a page that is due."""
+    """Until nothing in the inbox is due."""
     while True:
         try:
             folded = await _fold_page(context)
         except LockNotAvailable:
             log.warning("a message's rows are locked, its receipts are not folded for now")
             folded = await _fold_page(context, passes_over_locked=True)
-        if folded < PAGE:
+        if not folded:
             return
 
 

@@ -1,6 +1,7 @@
 """/v1/tidings/receipts: where providers post what became of messages, and what an operator tells them to use."""
 
 import json
+import time
 from collections import Counter
 from typing import Annotated
 
@@ -16,18 +17,27 @@ from shared import metrics
 from shared.aside import whose
 from shared.db.models import Provider
 from shared.db.queries import providers
+from shared.db.queries.installation import is_live
 from shared.db.queries.providers import credentials_context, receipts_context
-from shared.db.queries.receipts import append_receipts
+from shared.db.queries.receipts import append_receipts, is_crowded
 from shared.db.session import hot_statements
 from shared.errors import RejectedRequest
 from shared.providers.contract import Account
-from shared.providers.receipts import LARGEST_BATCH, LARGEST_BODY, ReceiptCall, ReceiptRefused
+from shared.providers.receipts import LARGEST_BATCH, LARGEST_BODY, FetchForbidden, ReceiptCall, ReceiptRefused
 from shared.providers.registry import GATHERING_KINDS, RECEIPT_READERS
 
 routes = Routes("receipts")
 
 PAGE = 1_000
 """Receipts of one statement."""
+
+MOST_WAITING = 500_000
+"""Receipts of a project that may wait to be taken up: minutes of them. Providers keep theirs and come again."""
+
+CROWD_SECONDS = 5.0
+"""For which a process goes by what it knows of a project's waiting receipts."""
+
+_REFUSALS = ["provider_not_found", "user_unauthorized", "general_rate_limit_exceeded", "installation_not_live"]
 
 Place = Annotated[str, Path(alias="place", max_length=64, description="Made by us; see the provider's receipts")]
 
@@ -38,7 +48,7 @@ log = structlog.get_logger(__name__)
     "/v1/tidings/receipts/{place}",
     scope=(),
     answers=ReceiptsTaken,
-    refusals=["provider_not_found", "user_unauthorized", "general_body_too_large"],
+    refusals=[*_REFUSALS, "general_body_too_large"],
     upload=Upload("application/octet-stream", LARGEST_BATCH),
     takes_long=True,
     status=200,
@@ -48,7 +58,7 @@ async def take_receipts(call: Call, place: Place) -> ReceiptsTaken:
     return await _take(call, place)
 
 
-@routes.get("/v1/tidings/receipts/{place}", answers=ReceiptsTaken, refusals=["provider_not_found", "user_unauthorized"])
+@routes.get("/v1/tidings/receipts/{place}", answers=ReceiptsTaken, refusals=_REFUSALS)
 async def take_receipts_of_query(call: Call, place: Place) -> ReceiptsTaken:
     """For providers that put a receipt into the address."""
     return await _take(call, place)
@@ -58,7 +68,9 @@ async def _take(call: Call, place: str) -> ReceiptsTaken:
     provider = await _provider_of(call, place)
     whose.set(f"receipts of {provider.project_seq}")  # no project's id has a blank
     services = call.services
+    await _refuse_crowd(call, provider)
     reader = RECEIPT_READERS[provider.kind]
+    endpoint = services.settings.endpoint_of(provider.kind)
     query = f"?{call.url.query}" if call.url.query else ""
     received = ReceiptCall(
         url=f"{_address(call, provider)}{query}",
@@ -70,9 +82,15 @@ async def _take(call: Call, place: str) -> ReceiptsTaken:
         receipts = await reader(
             _account(call, provider),
             received,
-            transport=services.transport,
-            endpoint=services.settings.endpoint_of(provider.kind),
+            transport=services.transport if endpoint or await _is_live(call) else None,
+            endpoint=endpoint,
         )
+    except FetchForbidden as error:
+        metrics.RECEIPTS.labels(provider.kind, "refused").inc()
+        log.warning("receipts.not_live", kind=provider.kind, provider_seq=provider.seq)
+        raise RejectedRequest(
+            "installation_not_live", "This installation is not live, so it fetches nothing from providers."
+        ) from error
     except ReceiptRefused as error:
         metrics.RECEIPTS.labels(provider.kind, "refused").inc()
         log.warning("receipts.refused", kind=provider.kind, provider_seq=provider.seq, reason=str(error))
@@ -89,6 +107,24 @@ async def _take(call: Call, place: str) -> ReceiptsTaken:
     for kind, number in Counter(receipt.kind for receipt in receipts).items():
         metrics.RECEIPTS.labels(provider.kind, kind).inc(number)
     return ReceiptsTaken(received=len(receipts), new=new)
+
+
+async def _is_live(call: Call) -> bool:
+    async with call.bounded(), call.services.sessions() as session:
+        return await is_live(session)
+
+
+async def _refuse_crowd(call: Call, provider: Provider) -> None:
+    """Raises RejectedRequest where more of a project's receipts wait than are taken up in minutes."""
+    known_until, crowded = call.services.crowds.get(provider.project_seq, (0.0, False))
+    if known_until < time.monotonic():
+        async with call.bounded(), hot_statements(call.services.engine) as connection:
+            crowded = await is_crowded(connection, provider.project_seq, most=MOST_WAITING)
+        call.services.crowds[provider.project_seq] = (time.monotonic() + CROWD_SECONDS, crowded)
+    if crowded:
+        metrics.RECEIPTS.labels(provider.kind, "refused").inc()
+        call.answer_headers.append((b"retry-after", b"60"))
+        raise RejectedRequest("general_rate_limit_exceeded", "Too many receipts of this project wait. Try again later.")
 
 
 async def _body_of(call: Call, kind: str) -> bytes:

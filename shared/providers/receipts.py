@@ -34,14 +34,19 @@ class ReceiptRefused(Exception):  # it states what happened
     """Not signed by the provider, too old, or not readable; its text says which, for the log, and holds no secret."""
 
 
+class FetchForbidden(Exception):  # it states what happened
+    """A reader would have to fetch something first, and may not."""
+
+
 class ReceiptReader(Protocol):
     async def __call__(
-        self, account: Account, call: ReceiptCall, *, transport: Transport, endpoint: str | None
+        self, account: Account, call: ReceiptCall, *, transport: Transport | None, endpoint: str | None
     ) -> Sequence[Receipt]:
-        """Check the signature and read the events. Raises ReceiptRefused.
+        """Check the signature and read the events. Raises ReceiptRefused, and FetchForbidden without a transport.
 
         Events about nothing we follow (opens, clicks) are left out. `transport` is for what must be fetched first
-        (certificates); `endpoint` is the origin that takes the provider's place, as for adapters.
+        (certificates), None: nothing may be, as the installation is not live; `endpoint` is the origin that takes the
+        provider's place, as for adapters.
         """
 
 
@@ -52,7 +57,7 @@ def reads_by_itself(read: Callable[[Account, ReceiptCall], Sequence[Receipt]]) -
 
     @wraps(read)
     async def read_aside(
-        account: Account, call: ReceiptCall, *, transport: Transport, endpoint: str | None
+        account: Account, call: ReceiptCall, *, transport: Transport | None, endpoint: str | None
     ) -> Sequence[Receipt]:
         del transport, endpoint
         return await aside(read, account, call)

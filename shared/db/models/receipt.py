@@ -14,7 +14,7 @@ class StoredReceipt(Base):
     __tablename__ = "receipts"
     __table_args__ = (
         UniqueConstraint("provider_seq", "event_id"),
-        Index("receipts_due_idx", "due_at", "seq", postgresql_where=text("folded_at IS NULL")),
+        Index("receipts_turns_idx", "project_seq", "due_at", "seq", postgresql_where=text("folded_at IS NULL")),
         Index("receipts_folded_idx", "folded_at", postgresql_where=text("folded_at IS NOT NULL")),
         Index("receipts_recipient_idx", "run", "target_seq"),
     )

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -88,10 +88,34 @@ class InboxReceipt:
         return ReceiptKind(self.kind)
 
 
+# Projects share a page, so that one with a million receipts holds up no other's. Each of them is found by one step in
+# the index, and so are its own.
 _DUE = f"""
+WITH RECURSIVE waiting AS (
+    (SELECT project_seq FROM receipts WHERE folded_at IS NULL ORDER BY project_seq LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT project_seq FROM receipts WHERE folded_at IS NULL AND project_seq > waiting.project_seq
+        ORDER BY project_seq LIMIT 1
+    ) FROM waiting WHERE project_seq IS NOT NULL
+), due AS (
+    SELECT due.seq
+    FROM (
+        SELECT project_seq, count(*) OVER () AS projects FROM waiting
+        WHERE EXISTS (
+            SELECT FROM receipts
+            WHERE project_seq = waiting.project_seq AND folded_at IS NULL AND due_at <= now()
+        )
+    ) AS project
+    CROSS JOIN LATERAL (
+        SELECT seq FROM receipts
+        WHERE project_seq = project.project_seq AND folded_at IS NULL AND due_at <= now()
+        ORDER BY due_at, seq LIMIT greatest(1, {PAGE} / projects)
+    ) AS due
+)
 SELECT seq, project_seq, provider_seq, kind, recipient, run, target_seq, provider_message_id, reason,
     received_at < now() - interval '{PATIENCE}' AS is_old
-FROM receipts WHERE folded_at IS NULL AND due_at <= now()
+FROM receipts WHERE seq IN (SELECT seq FROM due) AND folded_at IS NULL AND due_at <= now()
 ORDER BY due_at, seq LIMIT {PAGE} FOR UPDATE SKIP LOCKED
 """  # noqa: S608  # constants
 
@@ -104,7 +128,8 @@ JOIN targets ON targets.project_seq = wanted.project_seq
 """
 
 _LEDGER = """
-SELECT deliveries.run, deliveries.target_seq, deliveries.project_seq, deliveries.state, deliveries.receipt
+SELECT deliveries.run, deliveries.target_seq, deliveries.project_seq, deliveries.provider_seq, deliveries.state,
+    deliveries.receipt
 FROM unnest(%(run)s::bigint[], %(target_seq)s::bigint[]) AS wanted (run, target_seq)
 JOIN deliveries ON deliveries.run = wanted.run AND deliveries.target_seq = wanted.target_seq
 ORDER BY deliveries.run, deliveries.target_seq FOR UPDATE OF deliveries
@@ -170,6 +195,20 @@ Place = tuple[int, int]
 """run, target_seq"""
 
 
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """As the ledger has it, before the page."""
+
+    project_seq: int
+    provider_seq: int | None  # None: no account was asked
+    state: DeliveryState
+    receipt: ReceiptKind | None
+
+    def is_of_the_sender(self, receipt: InboxReceipt) -> bool:
+        """An account speaks of its own deliveries only: whoever can write its receipts could end any address else."""
+        return (self.project_seq, self.provider_seq) == (receipt.project_seq, receipt.provider_seq)
+
+
 async def fold_receipts(connection: HotConnection, *, passes_over_locked: bool = False) -> int:
     """Fold one page; how many were looked at. The caller commits. Safe to repeat: states only move forward.
 
@@ -184,11 +223,12 @@ async def fold_receipts(connection: HotConnection, *, passes_over_locked: bool =
     places = await _places_of(connection, page)
     held = await _held_among(connection, places) if passes_over_locked else set()
     free = [receipt for receipt in page if receipt.seq not in held]
-    moves, met = await _moves(connection, free, places)
+    ledger = await _ledger(connection, free, places)
+    moves = _moves(free, places, ledger)
     await _move(connection, moves)
-    await suppress(connection, _verdicts(free, places))
+    await suppress(connection, _verdicts(free, places, ledger))
     await _count(connection, moves)
-    waiting = [*held, *(receipt.seq for receipt in free if _waits(receipt, places, met))]
+    waiting = [*held, *(receipt.seq for receipt in free if _waits(receipt, places, ledger))]
     await connection.execute(_LATER, [waiting])
     await connection.execute(
         "UPDATE receipts SET folded_at = now() WHERE seq = ANY(%s)",
@@ -228,31 +268,45 @@ async def _held_among(connection: HotConnection, places: Mapping[int, Place]) ->
     return {seq for seq, place in places.items() if place in held}
 
 
-async def _moves(
-    connection: HotConnection, page: Sequence[InboxReceipt], places: dict[int, Place]
-) -> tuple[dict[Place, _Move], set[Place]]:
-    """What goes forward, and the deliveries that the ledger knows."""
+async def _ledger(
+    connection: HotConnection, page: Sequence[InboxReceipt], places: Mapping[int, Place]
+) -> dict[Place, _Delivery]:
+    """The deliveries that the page names and the ledger knows. Locks them."""
     wanted = sorted({places[receipt.seq] for receipt in page if receipt.seq in places})
     cursor = await connection.execute(
         _LEDGER, {"run": [run for run, _ in wanted], "target_seq": [target_seq for _, target_seq in wanted]}
     )
-    ledger = {
-        (run, target_seq): (project_seq, DeliveryState(state), ReceiptKind(receipt) if receipt else None)
-        for run, target_seq, project_seq, state, receipt in await cursor.fetchall()
+    return {
+        (run, target_seq): _Delivery(
+            project_seq, provider_seq, DeliveryState(state), ReceiptKind(receipt) if receipt else None
+        )
+        for run, target_seq, project_seq, provider_seq, state, receipt in await cursor.fetchall()
     }
+
+
+def _moves(
+    page: Iterable[InboxReceipt], places: Mapping[int, Place], ledger: Mapping[Place, _Delivery]
+) -> dict[Place, _Move]:
+    """What goes forward."""
     moves: dict[Place, _Move] = {}
+    for receipt, place, delivery in _known(page, places, ledger):
+        best = moves[place].receipt.means if place in moves else delivery.receipt
+        if receipt.means.overtakes(best):
+            is_unknown = delivery.state is DeliveryState.UNKNOWN
+            settled = receipt.means.settles_unknown_as if is_unknown else delivery.state
+            moves[place] = _Move(delivery.state, settled, delivery.receipt, receipt)
+    return moves
+
+
+def _known(
+    page: Iterable[InboxReceipt], places: Mapping[int, Place], ledger: Mapping[Place, _Delivery]
+) -> Iterator[tuple[InboxReceipt, Place, _Delivery]]:
+    """Those about a delivery that is their sender's own."""
     for receipt in page:
         place = places.get(receipt.seq)
-        if place is None or place not in ledger:
-            continue
-        project_seq, state, earlier = ledger[place]
-        if project_seq != receipt.project_seq:
-            continue  # a provider may only speak of its own project's deliveries
-        best = moves[place].receipt.means if place in moves else earlier
-        if receipt.means.overtakes(best):
-            settled = receipt.means.settles_unknown_as if state is DeliveryState.UNKNOWN else state
-            moves[place] = _Move(state, settled, earlier, receipt)
-    return moves, set(ledger)
+        delivery = ledger.get(place) if place else None
+        if place and delivery and delivery.is_of_the_sender(receipt):
+            yield receipt, place, delivery
 
 
 async def _move(connection: HotConnection, moves: dict[Place, _Move]) -> None:
@@ -269,17 +323,12 @@ async def _move(connection: HotConnection, moves: dict[Place, _Move]) -> None:
     )
 
 
-def _verdicts(page: Iterable[InboxReceipt], places: dict[int, Place]) -> list[Verdict]:
+def _verdicts(
+    page: Iterable[InboxReceipt], places: Mapping[int, Place], ledger: Mapping[Place, _Delivery]
+) -> list[Verdict]:
     return [
-        Verdict(
-            receipt.project_seq,
-            receipt.provider_seq,
-            receipt.kind,
-            receipt.reason,
-            places[receipt.seq][1] if receipt.seq in places else None,
-            receipt.recipient,
-        )
-        for receipt in page
+        Verdict(receipt.project_seq, receipt.provider_seq, receipt.kind, receipt.reason, target_seq, receipt.recipient)
+        for receipt, (_run, target_seq), _delivery in _known(page, places, ledger)
         if receipt.means.suppresses
     ]
 
@@ -299,10 +348,22 @@ async def _count(connection: HotConnection, moves: dict[Place, _Move]) -> None:
     await connection.execute(_COUNT, {"run": runs, **parameters})
 
 
-def _waits(receipt: InboxReceipt, places: dict[int, Place], met: set[Place]) -> bool:
+def _waits(receipt: InboxReceipt, places: Mapping[int, Place], ledger: Mapping[Place, _Delivery]) -> bool:
     """Whether its delivery may still come into the ledger."""
     place = places.get(receipt.seq)
-    return place is not None and place not in met and not receipt.is_old
+    return place is not None and place not in ledger and not receipt.is_old
+
+
+async def is_crowded(connection: HotConnection, project_seq: int, *, most: int) -> bool:
+    """Whether more than `most` receipts of a project wait."""
+    cursor = await connection.execute(
+        "SELECT count(*) > %(most)s FROM (SELECT FROM receipts WHERE project_seq = %(project_seq)s"
+        " AND folded_at IS NULL LIMIT %(most)s + 1) AS waiting",
+        {"project_seq": project_seq, "most": most},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return bool(row[0])
 
 
 async def forget_receipts(connection: HotConnection, *, after_seconds: float, page: int) -> int:

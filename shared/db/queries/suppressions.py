@@ -12,27 +12,30 @@ from shared.ids import ProjectSeq
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a provider said of an address: of a target's, or, where it names no delivery of ours, of `recipient`."""
+    """What a provider said of the address of a recipient of ours."""
 
     project_seq: int
     provider_seq: int
     cause: str  # a receipt's kind, or dead_address
     reason: str
-    target_seq: int | None = None
-    recipient: str = ""
+    target_seq: int
+    recipient: str = ""  # as the provider wrote it, where it did: it stands for a target that is gone
 
 
 # Push has no suppressions: a dead token expires its target, and its like never comes again. The first cause stays.
+# What names another address than its delivery had is about somebody else: Mailgun's signature, for one, covers none.
 _SUPPRESS = """
 INSERT INTO suppressions (project_seq, channel, identifier, cause, reason, provider_seq)
-SELECT DISTINCT ON (project_seq, channel, identifier) * FROM (
+SELECT DISTINCT ON (project_seq, channel, identifier)
+    project_seq, channel, identifier, cause, reason, provider_seq
+FROM (
     SELECT verdict.project_seq, coalesce(targets.channel, providers.channel) AS channel,
         lower(CASE
             WHEN targets.seq IS NOT NULL THEN targets.identifier
             WHEN providers.channel = 'sms' THEN '+' || ltrim(verdict.recipient, '+')
             ELSE verdict.recipient
         END) AS identifier,
-        verdict.cause, verdict.reason, verdict.provider_seq
+        verdict.cause, verdict.reason, verdict.provider_seq, verdict.recipient
     FROM unnest(
         %(project_seq)s::int[], %(provider_seq)s::bigint[], %(cause)s::text[], %(reason)s::text[],
         %(target_seq)s::bigint[], %(recipient)s::text[]
@@ -41,6 +44,7 @@ SELECT DISTINCT ON (project_seq, channel, identifier) * FROM (
     LEFT JOIN providers ON providers.seq = verdict.provider_seq AND providers.project_seq = verdict.project_seq
 ) AS address
 WHERE channel <> 'push' AND identifier NOT IN ('', '+')
+    AND (recipient = '' OR strpos(lower(recipient), ltrim(identifier, '+')) > 0)
 ORDER BY project_seq, channel, identifier
 ON CONFLICT (project_seq, channel, identifier) DO NOTHING
 """

@@ -18,7 +18,7 @@ from shared.domain.receipt import Receipt, ReceiptKind
 from shared.providers.contract import Account
 from shared.providers.email.http_mail import DELIVERY
 from shared.providers.email.receipt_events import check_age, fields_of, parsed, reason_of, seconds_of
-from shared.providers.receipts import ReceiptCall, ReceiptRefused
+from shared.providers.receipts import FetchForbidden, ReceiptCall, ReceiptRefused
 from shared.providers.transport import Reply, Request, Transport
 
 # Event -> what it means, and where it lists recipients. Source: docs.aws.amazon.com/ses
@@ -67,7 +67,7 @@ class SesReceipts:
         self._keys: dict[str, rsa.RSAPublicKey] = {}  # by address, oldest first
 
     async def __call__(
-        self, account: Account, call: ReceiptCall, *, transport: Transport, endpoint: str | None
+        self, account: Account, call: ReceiptCall, *, transport: Transport | None, endpoint: str | None
     ) -> Sequence[Receipt]:
         """`account.receipts_secret`: the ARN of our topic. Everybody's topics are signed with the same certificate."""
         envelope = fields_of(await aside(parsed, call.body))
@@ -111,12 +111,14 @@ class SesReceipts:
 class _Places:
     """Where we go because an envelope says so: to SNS alone, or to what takes its place."""
 
-    def __init__(self, transport: Transport, endpoint: str | None) -> None:
+    def __init__(self, transport: Transport | None, endpoint: str | None) -> None:
         self._transport = transport
         self._endpoint = endpoint
 
     async def get(self, address: str) -> bytes:
-        """Raises ReceiptRefused."""
+        """Raises ReceiptRefused, FetchForbidden."""
+        if self._transport is None:
+            raise FetchForbidden
         try:
             place = urlsplit(address if PLAIN.fullmatch(address) else "")
         except ValueError as error:
