@@ -7,7 +7,8 @@ times as long as the middle one.
 
 import asyncio
 from collections import deque
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import InvalidRequestError, OperationalError
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
@@ -28,6 +29,8 @@ class FairQueue(QueueCommon[Item]):
         self._idle: deque[Item] = deque()
         self._waiting: deque[asyncio.Future[Item]] = deque()
         self._keeps_idle = True
+        self.give_back: Callable[[Item], None] = self.put_nowait
+        """For one that came too late for who waited for it; the pool closes it where it is too many."""
 
     def keep_no_more(self) -> None:
         """From now on an item that comes back goes to one who waits, or is too many."""
@@ -67,22 +70,22 @@ class FairQueue(QueueCommon[Item]):
         """Raises Empty once `timeout` seconds have passed."""
         if self._idle or not block:
             return self.get_nowait()
-        return await_only(self._wait(timeout))
-
-    async def _wait(self, timeout: float | None) -> Item:  # noqa: ASYNC109  # SQLAlchemy's
         waiter: asyncio.Future[Item] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
-            async with asyncio.timeout(timeout):
-                return await waiter
+            return await_only(self._wait(waiter, timeout))
         except (TimeoutError, asyncio.CancelledError) as error:
             if waiter.done() and not waiter.cancelled():  # too late for us: it came in the same turn of the loop
-                self.put_nowait(waiter.result())
+                self.give_back(waiter.result())
             else:
                 waiter.cancel()
             if isinstance(error, TimeoutError):
                 raise Empty from error
             raise
+
+    async def _wait(self, waiter: asyncio.Future[Item], timeout: float | None) -> Item:  # noqa: ASYNC109  # SQLAlchemy's
+        async with asyncio.timeout(timeout):
+            return await waiter
 
 
 class FairPool(AsyncAdaptedQueuePool):
@@ -90,6 +93,10 @@ class FairPool(AsyncAdaptedQueuePool):
 
     _queue_class: type[QueueCommon[ConnectionPoolEntry]] = FairQueue
     _pool: FairQueue[ConnectionPoolEntry]
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._pool.give_back = self._do_return_conn
 
     def dispose(self) -> None:
         """Closes what is idle now, and later what is still in use, when it comes back.

@@ -272,6 +272,23 @@ async def test_who_is_cancelled_when_it_has_just_come_passes_it_on() -> None:
     assert first.cancelled()
 
 
+async def test_what_comes_to_who_is_cancelled_just_then_is_closed_where_nobody_keeps_it(settings: Settings) -> None:
+    engine = create_engine(settings, role="test", pool_size=1)
+
+    async def take() -> None:
+        async with hot_transaction(engine):
+            pytest.fail("It was cancelled.")
+
+    async with hot_transaction(engine) as connection:
+        waiting = asyncio.create_task(take())
+        await asyncio.sleep(0.05)
+    await engine.dispose()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert connection.closed
+
+
 async def test_a_pool_that_is_busy_for_too_long_says_so(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.db.session.POOL_TIMEOUT_SECONDS", 0.1)
     engine = create_engine(settings, role="test", pool_size=1)
