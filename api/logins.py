@@ -3,11 +3,11 @@
 import json
 import secrets
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.kernel import Call
+from api.origins import is_of_another_host
 from api.principals import cookie_name
 from api.tokens import Purpose
 from shared.db.models import User, UserSession
@@ -45,8 +45,7 @@ def set_cookies(call: Call, secret: str, *, seconds: int) -> None:
         attributes += "; Secure; SameSite=None"
     for cookie in (name, f"{name}_legacy"):
         call.answer_headers.append((b"set-cookie", f"{cookie}={secret}{attributes}".encode()))
-    origin = call.headers.get("origin")
-    if origin and urlsplit(origin).hostname != call.url.hostname:
+    if is_of_another_host(call):
         call.answer_headers.append((b"x-fallback-cookies", json.dumps({name: secret}).encode()))
 
 

@@ -110,13 +110,13 @@ class Directory:
         if not project_id or project_id == CONSOLE_PROJECT:
             if secret and not project_id:
                 raise RejectedRequest("project_id_missing", "Name the project of the key in X-Appwrite-Project.")
-            if secret and _may_be_a_key(secret):
+            if secret and may_be_a_key(secret):
                 raise RejectedRequest("user_unauthorized", "The console has no such key.")
             return None, GUEST
         project = await self._find_project(project_id) if PUBLIC_ID.fullmatch(project_id) else None
         if project is None:
             raise RejectedRequest("project_not_found", f"There is no project `{project_id}`.")
-        if secret and _may_be_a_key(secret):
+        if secret and may_be_a_key(secret):
             return project, await self._find_key_holder(project, secret)
         return project, await self._find_user(project, request)
 
@@ -200,6 +200,6 @@ def _read_fallback(cookies: str, name: str) -> str | None:
     return secret if isinstance(secret, str) else None
 
 
-def _may_be_a_key(secret: str) -> bool:
+def may_be_a_key(secret: str) -> bool:
     """A text with a prefix we do not know belongs to some other scheme and means nothing here (contract §3.2)."""
-    return "_" not in secret or secret.startswith(PREFIX)
+    return bool(secret) and ("_" not in secret or secret.startswith(PREFIX))

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.kernel import Call
 from api.passwords import hash_password
+from api.principals import KeyHolder
 from api.refusals import created
 from api.schemas.account import AccountCreate
 from api.schemas.targets import TargetModel
@@ -41,7 +42,9 @@ async def register_user(call: Call, body: UserCreate | AccountCreate) -> tuple[U
             for channel, identifier in addresses
             if identifier
         ]
-    return user, owned
+    # somebody else's are for keys alone: who signs up learns neither their ids nor whose they are
+    may_see_all = isinstance(call.principal, KeyHolder)
+    return user, [target for target in owned if may_see_all or target.user_id == user.id]
 
 
 async def _create_target_of(

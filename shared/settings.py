@@ -47,7 +47,9 @@ class Settings(BaseSettings):
     port: int = Field(8090, ge=0, le=65535, description="port of the API; 0 picks a free one")
     public_url: str | None = Field(None, description="how clients reach the API, for links in messages")
     allowed_origins: str = Field(
-        "", description="hosts of web pages that may call the API, separated by commas; localhost always may"
+        "",
+        description="hosts of web pages that may call the API, or origins such as https://app.example.com:8443, which"
+        " are compared exactly; separated by commas; localhost always may",
     )
     trusted_proxies: str = Field(
         "",

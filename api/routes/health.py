@@ -37,8 +37,9 @@ async def get_version(call: Call) -> VersionModel:  # noqa: ARG001  # every hand
     refusals=["health_queue_size_exceeded"],
 )
 async def get_queue_messaging(call: Call, wanted: Annotated[QueueParameters, Query()]) -> QueueModel:
+    """Of the project alone; the queues of all are the operator's to see, in the metrics."""
     async with hot_statements(call.services.engine) as connection:
-        size = await count_waiting_work(connection)
+        size = await count_waiting_work(connection, call.project.seq)
     if size >= wanted.threshold:
         raise RejectedRequest("health_queue_size_exceeded", f"{size} messages and batches wait.")
     return QueueModel(size=size)
@@ -51,11 +52,13 @@ async def get_queue_messaging(call: Call, wanted: Annotated[QueueParameters, Que
     refusals=["health_queue_size_exceeded"],
 )
 async def get_failed_jobs(call: Call, name: QueueName, wanted: Annotated[QueueParameters, Query()]) -> QueueModel:
-    """Only `v1-messaging` is a queue here; what others of these names would do has no jobs that could fail."""
+    """Of the project alone. Only `v1-messaging` is a queue here; what others of these names would do has no jobs that
+    could fail.
+    """
     size = 0
     if name == "v1-messaging":
         async with hot_statements(call.services.engine) as connection:
-            size = await count_interrupted_work(connection)
+            size = await count_interrupted_work(connection, call.project.seq)
     if size >= wanted.threshold:
         raise RejectedRequest("health_queue_size_exceeded", f"{size} messages and batches were interrupted.")
     return QueueModel(size=size)

@@ -23,9 +23,16 @@ routes = Routes("logs")
 Wanted = Annotated[UnsearchableListParameters, Query()]
 
 
-async def _list(session: AsyncSession, wanted: UnsearchableListParameters, resource: Resource, seq: int) -> LogList:
+async def _list(
+    session: AsyncSession,
+    wanted: UnsearchableListParameters,
+    resource: Resource,
+    seq: int,
+    *,
+    reader_id: str | None = None,
+) -> LogList:
     page = await list_entries(session, resource=resource, seq=seq, window=select_window(wanted))
-    return LogList(total=page.total, logs=[LogModel.of(entry) for (entry,) in page.rows])
+    return LogList(total=page.total, logs=[LogModel.of(entry, reader_id=reader_id) for (entry,) in page.rows])
 
 
 @routes.get(
@@ -72,6 +79,9 @@ async def list_topic_logs(call: Call, topic_id: TopicId, wanted: Wanted) -> LogL
 )
 async def list_subscriber_logs(call: Call, subscriber_id: SubscriberId, wanted: Wanted) -> LogList:
     async with call.services.sessions() as session:
-        owner_seq = call.principal.user.seq if isinstance(call.principal, LoggedIn) else None
-        seq = await find_subscriber_seq(session, call.project.seq, subscriber_id, user_seq=owner_seq)
-        return await _list(session, wanted, "subscriber", found(seq, "subscriber_not_found"))
+        reader = call.principal.user if isinstance(call.principal, LoggedIn) else None
+        seq = await find_subscriber_seq(
+            session, call.project.seq, subscriber_id, user_seq=reader.seq if reader else None
+        )
+        seq = found(seq, "subscriber_not_found")
+        return await _list(session, wanted, "subscriber", seq, reader_id=reader.id if reader else None)

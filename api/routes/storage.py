@@ -145,12 +145,12 @@ async def _find_file(
     by_bucket = call.may(permission, bucket.permissions)
     if not by_bucket and not bucket.file_security:
         raise RejectedRequest("user_unauthorized", f"The bucket does not let the caller {permission} files.")
-    file = found(await files.find_file(session, bucket.seq, file_id), "storage_file_not_found")
-    if not by_bucket and not call.may(permission, file.permissions):
-        # who may read it is told that it is there
-        hidden = "user_unauthorized" if call.may("read", file.permissions) else "storage_file_not_found"
-        raise RejectedRequest(hidden, f"The file does not let the caller {permission} it.")
-    return bucket, file
+    file = await files.find_file(session, bucket.seq, file_id)
+    is_refused = file is not None and not by_bucket and not call.may(permission, file.permissions)
+    # who may read it knows that it is there
+    if file is not None and is_refused and call.may("read", file.permissions, bucket.permissions):
+        raise RejectedRequest("user_unauthorized", f"The file does not let the caller {permission} it.")
+    return bucket, found(None if is_refused else file, "storage_file_not_found")
 
 
 @routes.get(

@@ -1,6 +1,5 @@
 """/v1/messaging/topics/{topicId}/subscribers (contract §11)."""
 
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Query
@@ -34,10 +33,13 @@ ATTRIBUTES = {
 }
 
 
-def _readable(call: Call, member: Membership | None) -> Membership | None:
+def _is_foreign(call: Call, member: Membership) -> bool:
     """A subscriber is its target's user's business, and that of keys."""
-    is_foreign = member is not None and isinstance(call.principal, LoggedIn) and member.user_id != call.user.id
-    return None if is_foreign else member
+    return isinstance(call.principal, LoggedIn) and member.user_id != call.user.id
+
+
+def _readable(call: Call, member: Membership | None) -> Membership | None:
+    return None if member is not None and _is_foreign(call, member) else member
 
 
 def _check_may_subscribe(call: Call, topic: Topic) -> None:
@@ -70,9 +72,8 @@ async def list_subscribers(call: Call, topic_id: TopicId, wanted: Annotated[List
         selection = select(
             wanted, ATTRIBUTES, search_in=MemberIds(call.project.seq, {Subscriber.channel: tuple(Channel)})
         )
-        if isinstance(call.principal, LoggedIn):
-            selection = replace(selection, filters=(*selection.filters, User.seq == call.user.seq))
-        page = await subscribers.list_subscribers(session, topic, selection)
+        owner_seq = call.user.seq if isinstance(call.principal, LoggedIn) else None
+        page = await subscribers.list_subscribers(session, topic, selection, user_seq=owner_seq)
     return SubscriberList(total=page.total, subscribers=[SubscriberModel.of(Membership(*row)) for row in page.rows])
 
 
@@ -83,7 +84,9 @@ async def list_subscribers(call: Call, topic_id: TopicId, wanted: Annotated[List
     refusals=["topic_not_found", "user_unauthorized", "user_target_not_found", "subscriber_already_exists"],
 )
 async def create_subscriber(call: Call, topic_id: TopicId, body: SubscriberCreate) -> SubscriberModel:
-    """Users need one of the roles in the topic's `subscribe`; the target need not be theirs."""
+    """Users need one of the roles in the topic's `subscribe`. The target need not be theirs; of somebody else's they
+    are told no more than they have said.
+    """
     async with call.services.sessions.begin() as session:
         _check_may_subscribe(call, await _find_topic(call, session, topic_id))
         joining = found(
@@ -93,7 +96,7 @@ async def create_subscriber(call: Call, topic_id: TopicId, body: SubscriberCreat
         membership = await subscribers.create_subscriber(session, topic, joining, subscriber_id=body.subscriber_id)
         membership = created(membership, "subscriber_already_exists")
         await _record(call, session, membership.subscriber.seq, body.subscriber_id, "create")
-    return SubscriberModel.of(membership)
+    return SubscriberModel.of(membership, is_foreign=_is_foreign(call, membership))
 
 
 @routes.get(

@@ -6,6 +6,8 @@ from api.schemas.base import WireModel, WireMoment
 from api.user_agents import read_user_agent
 from shared.db.models import AuditEntry
 
+_NOBODY = dict.fromkeys(("user_id", "user_email", "user_name", "ip", "user_agent"), "")
+
 
 class LogModel(WireModel):
     """All texts; empty where nothing is known."""
@@ -34,7 +36,10 @@ class LogModel(WireModel):
     country_name: str
 
     @classmethod
-    def of(cls, entry: AuditEntry) -> "LogModel":
+    def of(cls, entry: AuditEntry, *, reader_id: str | None = None) -> "LogModel":
+        """`reader_id`: of a user, who is told when something happened, but of nobody else's doings who and whence."""
+        if reader_id is not None and entry.user_id != reader_id:
+            entry = AuditEntry(event=entry.event, created_at=entry.created_at, user_type=entry.user_type, **_NOBODY)
         return cls.model_validate(
             {
                 **read_user_agent(entry.user_agent).as_fields(),

@@ -20,16 +20,21 @@ class SubscriberModel(StoredModel):
     provider_type: ProviderType
 
     @classmethod
-    def of(cls, member: Membership) -> "SubscriberModel":
-        target = TargetModel.of(member.target, member.user_id)
+    def of(cls, member: Membership, *, is_foreign: bool = False) -> "SubscriberModel":
+        """`is_foreign`: for a user who subscribed somebody else's target, who learns nothing of its owner."""
+        target = (
+            TargetModel.of_somebody_else(member.target, named_at=member.subscriber.created_at)
+            if is_foreign
+            else TargetModel.of(member.target, member.user_id)
+        )
         return cls(
             id=member.subscriber.id,
             created_at=member.subscriber.created_at,
             updated_at=member.subscriber.updated_at,
             target_id=target.id,
             target=target,
-            user_id=member.user_id,
-            user_name=member.user_name,
+            user_id=target.user_id,
+            user_name="" if is_foreign else member.user_name,
             topic_id=member.topic_id,
             provider_type=target.provider_type,
         )

@@ -1,6 +1,7 @@
 """Targets on the wire (contract §14)."""
 
-from typing import Literal
+from datetime import datetime
+from typing import Literal, cast
 
 from api.schemas.base import Parameters, StoredModel, WireModel
 from api.schemas.values import CustomId, PublicId, Text128, Text255
@@ -45,6 +46,21 @@ class TargetModel(StoredModel):
                 "identifier": target.identifier,
                 "expired": target.expired,
             }
+        )
+
+    @classmethod
+    def of_somebody_else(cls, target: Target, *, named_at: datetime) -> "TargetModel":
+        """No more than its id and channel, for a user who has named it: not whose it is, nor where it leads."""
+        return cls(
+            id=target.id,
+            created_at=named_at,
+            updated_at=named_at,
+            name="",
+            user_id="",
+            provider_id=None,
+            provider_type=cast("ProviderType", target.channel),
+            identifier="",
+            expired=False,
         )
 
 

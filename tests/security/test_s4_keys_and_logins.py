@@ -328,3 +328,39 @@ def test_a_jwt_ends_with_its_session(caller: Caller) -> None:
     assert as_guest(caller, "GET", "/account", headers={"X-Appwrite-JWT": token}).status == 200
     caller.create("/users/victim/sessions", {})
     assert as_guest(caller, "GET", "/account", headers={"X-Appwrite-JWT": token}).status == 401
+
+
+# Which pages may call
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_allowed"),
+    [
+        ("https://app.example.com", True),
+        ("https://app.example.com:8443", True),
+        ("HTTP://LocalHost:3000", True),
+        ("http://[::1]:5173", True),
+        ("https://exact.example.com:8443", True),
+        ("https://exact.example.com", False),
+        ("http://[::1].evil.com", False),
+        ("http://127.0.0.1.evil.com", False),
+        ("http://localhost@evil.com", False),
+        ("http://evil.com\\localhost", False),
+        ("http://evil.com/localhost", False),
+        ("http://localhost:80:80", False),
+        ("https://app.example.com.", False),
+        ("ftp://app.example.com", False),
+        ("null", False),
+    ],
+)
+def test_a_page_may_call_where_its_origin_is_one_that_is_listed(
+    caller: Caller, origin: str, *, is_allowed: bool
+) -> None:
+    answer = caller.get("/ping", headers={"X-Appwrite-Key": None, "Origin": origin})
+    assert answer.headers.get("access-control-allow-origin") == (origin if is_allowed else None)
+    assert (answer.status == 200) is is_allowed
+
+
+def test_a_key_that_is_none_lets_no_foreign_page_in(caller: Caller) -> None:
+    headers = {"X-Appwrite-Key": "other_scheme", "Origin": "https://evil.example"}
+    assert caller.get("/ping", headers=headers).refusal == (403, "general_unknown_origin")

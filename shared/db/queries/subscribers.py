@@ -1,5 +1,6 @@
 """Subscribers: who is in a topic. Lock order and totals: see topics.py."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from sqlalchemy import Select, delete, select
@@ -90,9 +91,15 @@ async def find_subscriber_seq(
     return await session.scalar(statement)
 
 
-async def list_subscribers(session: AsyncSession, topic: Topic, selection: Selection) -> Page:
-    """Rows that fit Membership."""
+async def list_subscribers(session: AsyncSession, topic: Topic, selection: Selection, *, user_seq: int | None) -> Page:
+    """Rows that fit Membership. `user_seq`: of this user's targets only."""
     statement = select_memberships(topic)
+    if user_seq is not None:
+        # in the list itself, so that no cursor stands on another user's; and as a filter, so that the user's few are
+        # found before the many of the topic are put in order
+        own = Subscriber.target_seq.in_(select(Target.seq).where(Target.user_seq == user_seq))
+        statement = statement.where(own)
+        selection = replace(selection, filters=(*selection.filters, User.seq == user_seq))
     return await select_page(session, statement, selection, seq=Subscriber.seq, public_id=Subscriber.id)
 
 

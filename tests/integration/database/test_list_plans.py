@@ -160,7 +160,7 @@ def _lists_of(settings: Settings, project_seq: ProjectSeq) -> dict[str, Listed]:
     async def list_members(session: AsyncSession, selection: Selection) -> Page:
         topic = await topics.find_topic(session, project_seq, "t1")
         assert topic
-        return await subscribers.list_subscribers(session, topic, selection)
+        return await subscribers.list_subscribers(session, topic, selection, user_seq=None)
 
     async def list_named_targets(session: AsyncSession, selection: Selection) -> Page:
         named = [f"pu{number}" for number in range(1, 1001)]

@@ -1,0 +1,76 @@
+"""S5: nobody learns of another's things, not even that they are there.
+
+Every route with another project's ids: tests/integration/api/test_isolation.py.
+"""
+
+import pytest
+
+from tests.integration.api.conftest import Caller
+from tests.integration.api.logins import log_in
+
+SUBSCRIBERS = "/messaging/topics/news/subscribers"
+FILES = "/storage/buckets/photos/files"
+
+
+def test_who_subscribes_somebody_else_learns_nothing_of_them(caller: Caller) -> None:
+    bob = log_in(caller, "bob")
+    caller.create("/users", {"userId": "eve", "name": "Eve", "email": "eve@private.example"})
+    target = caller.get("/users/eve/targets").body["targets"][0]
+    caller.create_topic("news", subscribe=["users"])
+
+    answer = bob.post(SUBSCRIBERS, {"subscriberId": "s", "targetId": target["$id"]})
+
+    assert answer.status == 201
+    assert (answer.body["userId"], answer.body["userName"]) == ("", "")
+    told = answer.body["target"]
+    assert (told["identifier"], told["userId"], told["name"], told["providerId"]) == ("", "", "", None)
+    assert told["$createdAt"] != target["$createdAt"]
+    assert caller.get(f"{SUBSCRIBERS}/s").body["target"]["identifier"] == "eve@private.example", "keys are told"
+
+
+def test_who_signs_up_with_an_address_of_another_s_learns_nothing_of_them(caller: Caller) -> None:
+    caller.create("/users", {"userId": "eve", "name": "Eve"})
+    second = {"targetId": "second", "providerType": "email", "identifier": "second@private.example"}
+    caller.create("/users/eve/targets", second)
+    guest = {"X-Appwrite-Key": None}
+    body = {"userId": "mallory", "email": "second@private.example", "password": "long enough"}
+
+    answer = caller("POST", "/account", json=body, headers=guest)
+
+    assert (answer.status, answer.body["targets"]) == (201, [])
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_what_is_hidden_is_told_from_what_is_not_there_by_nothing(caller: Caller, method: str) -> None:
+    bob = log_in(caller, "bob")
+    caller.create("/storage/buckets", {"bucketId": "photos", "name": "P", "fileSecurity": True})
+    caller("POST", FILES, files={"fileId": (None, "hidden"), "file": ("f.txt", b"content")})
+    paths = ["", "/view", "/download"] if method == "GET" else [""]
+    for path in paths:
+        hidden, missing = (bob(method, f"{FILES}/{file}{path}", json={}) for file in ("hidden", "missing"))
+        assert hidden.status == missing.status == 404
+        assert hidden.body == missing.body
+
+
+def test_a_key_sees_the_queue_of_its_own_project(caller: Caller, stranger: Caller) -> None:
+    before = stranger.get("/health/queue/messaging").body
+    caller.create("/users", {"userId": "ada", "name": "Ada", "email": "ada@example.com"})
+    caller.create_push(users=["ada"])
+    caller.rows(
+        "INSERT INTO fan_outs (run, project_seq, message_seq, crashes, due_at)"
+        " VALUES (7, %(project)s, 1, 1, now()) RETURNING run"
+    )
+    assert caller.get("/health/queue/messaging").body["size"] >= 1
+    assert caller.get("/health/queue/failed/v1-messaging").body == {"size": 1}
+    assert stranger.get("/health/queue/messaging").body == before
+    assert stranger.get("/health/queue/failed/v1-messaging").body == {"size": 0}
+
+
+def test_what_somebody_uploaded_is_shown_as_a_page_of_nobody(caller: Caller) -> None:
+    caller.create("/storage/buckets", {"bucketId": "photos", "name": "P"})
+    page = b"<form action=https://evil.example><meta http-equiv=refresh content='0;url=https://evil.example'>"
+    caller("POST", FILES, files={"fileId": (None, "page"), "file": ("page.html", page, "text/html")})
+    for way in ("view", "download"):
+        policy = caller.get(f"{FILES}/page/{way}").headers["content-security-policy"]
+        directives = {directive.strip() for directive in policy.split(";")}
+        assert {"sandbox", "default-src 'none'", "form-action 'none'"} <= directives
