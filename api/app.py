@@ -15,6 +15,7 @@ from api.errors import ERROR_HEADERS, VERSION, error_body
 from api.kernel import Services
 from api.operations import add_operations
 from api.principals import Directory
+from api.quotas import Quotas
 from api.routes import ALL_ROUTES
 from api.tokens import TokenSigner
 from shared.db.pools import CONNECTIONS_PER_PROCESS
@@ -49,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         transport=HttpTransport(timeout_seconds=settings.provider_timeout_seconds, ca_file=settings.ca_file),
         clock=clock,
         directory=Directory(engine, tokens, clock, remember_seconds=settings.key_cache_seconds),
+        quotas=Quotas(engine),
         ringer=Ringer(settings),
     )
 

@@ -127,8 +127,11 @@ class Declared:
             yield from _OF_LISTS
         if "body" in parameters or self.upload:
             yield from _OF_BODIES
-        if self.limit:
+        if self.limit or self._is_for_keys():
             yield from _OF_LIMITS
+
+    def _is_for_keys(self) -> bool:
+        return bool(self.scopes) and self.scopes != {"account"}
 
     def _extra(self) -> Described:
         extra: Described = {"security": _security(self.scopes)}

@@ -9,6 +9,7 @@ FastAPI's own path costs 290.
 
 import asyncio
 import inspect
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ from api.limits import RateLimit
 from api.origins import check_origin
 from api.parameters import check, read_parameters, read_query, refusal, within_limit
 from api.principals import Directory, KeyHolder, LoggedIn, Principal
+from api.quotas import Of, Quotas
 from api.tokens import TokenSigner
 from api.user_agents import shorten
 from shared.aside import whose
@@ -85,6 +87,7 @@ class Services:
     transport: Transport
     clock: SharedClock
     directory: Directory
+    quotas: Quotas
     ringer: Ringer
     crowds: dict[int, tuple[float, bool]] = field(default_factory=dict)
     """By project_seq: whether too many of its receipts wait, and until which monotonic second that is believed."""
@@ -245,6 +248,8 @@ class Endpoint(APIRoute):
             raise RejectedRequest("general_unauthorized_scope", f"The caller has not the scope {scopes}.")
         if isinstance(call.principal, LoggedIn) and not call.principal.user.is_enabled:
             raise RejectedRequest("user_blocked", "The user is blocked.")
+        if isinstance(call.principal, KeyHolder):
+            await _spend(call, call.principal)
         if self.declared.limit:
             await self._count(call, self.declared.limit)
         arguments = await self._signature.read(call)
@@ -272,6 +277,8 @@ class Endpoint(APIRoute):
                 standing = await call.counted.count()
         call.answer_headers += standing.headers()
         if standing.is_exceeded:
+            seconds = standing.resets_at - (await services.clock.now()).timestamp()
+            call.answer_headers.append((b"retry-after", str(max(1, math.ceil(seconds))).encode()))
             raise RejectedRequest(
                 "general_rate_limit_exceeded",
                 f"More than {standing.limit} calls in {standing.seconds} s; see the headers.",
@@ -285,6 +292,23 @@ class Endpoint(APIRoute):
                 await send_body(send, self.declared.status, [NO_CONTENT_HEADER], b"")
             case _:
                 await answer(scope, receive, send)
+
+
+async def _spend(call: Call, key: KeyHolder) -> None:
+    """Raises RejectedRequest where the key, or all keys of its project, have made their calls of this minute."""
+    settings, quotas, project = call.services.settings, call.services.quotas, call.project
+    limited: list[tuple[Of, int, int | None, int]] = [
+        ("key", key.key_seq, key.calls_per_minute, settings.key_calls_per_minute),
+        ("project", project.seq, project.calls_per_minute, settings.project_calls_per_minute),
+    ]
+    for of, seq, own, usual in limited:
+        exceeded = await quotas.spend(of, seq, usual if own is None else own)
+        if exceeded:
+            call.answer_headers.append((b"retry-after", str(exceeded.seconds).encode()))
+            raise RejectedRequest(
+                "general_rate_limit_exceeded",
+                f"More than {exceeded.calls} calls of this {exceeded.of} in a minute; see Retry-After.",
+            )
 
 
 def _with_headers(send: Send, headers: Headers) -> Send:

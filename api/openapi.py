@@ -97,7 +97,7 @@ def _allow_no_body(description: dict[str, Any]) -> None:
 
 def _share_refusals(description: dict[str, Any]) -> None:
     """Most endpoints refuse alike: what several answer under a status is written once."""
-    for status in ("400", "401", "403", "404", "413", "5XX"):
+    for status in ("400", "401", "403", "404", "413", "429", "5XX"):
         refusing = [
             operation["responses"] for operation in _operations(description) if status in operation["responses"]
         ]

@@ -45,6 +45,7 @@ class KeyHolder:
 
     key_seq: int
     scopes: frozenset[str]
+    calls_per_minute: int | None = None  # None: as the settings have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class Directory:
                 key = await find_key(connection, project.seq, secret)
             if key is not None and key.is_expired:
                 raise RejectedRequest("project_key_expired", "The key has expired.")
-            return KeyHolder(key.seq, EVERY_KEY_HAS.union(key.scopes)) if key else None
+            return KeyHolder(key.seq, EVERY_KEY_HAS.union(key.scopes), key.calls_per_minute) if key else None
 
         holder = await self._keys.get((project.seq, hash_secret(secret)), look_up)
         if holder is None:

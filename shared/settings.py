@@ -66,6 +66,12 @@ class Settings(BaseSettings):
         description="how long the API goes on serving after a TERM, while /ready answers 503 and balancers notice",
     )
     rate_limits: bool = Field(True, description="whether users' and guests' calls to rate-limited routes are counted")
+    key_calls_per_minute: int = Field(
+        300_000,
+        ge=0,
+        description="most calls in a minute of an API key without a limit of its own; 0: no limit",
+    )
+    project_calls_per_minute: int = Field(600_000, ge=0, description="the same of all keys of a project together")
     session_seconds: float = Field(31_536_000.0, gt=0, description="how long a user's session lasts")
     max_file_bytes: int = Field(100 * 1024 * 1024, gt=0, description="largest file that a bucket may allow")
     files_url: str | None = Field(

@@ -25,11 +25,18 @@ project_app = typer.Typer(no_args_is_help=True, help="Create, list and change pr
 key_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys; make a secret key.")
 
 MAX_KEY_DAYS = 36_500
+MAX_CALLS = 1_000_000_000
 MAX_SESSIONS = 100
 """Of a user; Appwrite's bound, too."""
 
 ProjectId = Annotated[
     str | None, typer.Option("--project", metavar="ID", help="Whose keys; none: the only project there is.")
+]
+
+
+CallsPerMinute = Annotated[
+    int | None,
+    typer.Option(min=0, max=MAX_CALLS, help="Most calls in a minute; 0: no limit. None: as the settings have it."),
 ]
 
 
@@ -98,6 +105,7 @@ def update_project(
         int | None,
         typer.Option(min=1, max=MAX_SESSIONS, help="How many each user may have; with another one the oldest ends."),
     ] = None,
+    calls_per_minute: CallsPerMinute = None,
     data_dir: DataDir = DEFAULT_DIRECTORY,
     as_json: AsJson = False,
 ) -> None:
@@ -110,6 +118,7 @@ def update_project(
             project.mask_credentials = project.mask_credentials if mask_credentials is None else mask_credentials
             project.sign_up = project.sign_up if sign_up is None else sign_up
             project.sessions_limit = project.sessions_limit if sessions is None else sessions
+            project.calls_per_minute = project.calls_per_minute if calls_per_minute is None else calls_per_minute
         return project
 
     project = run_async(update(settings_beside(data_dir)))
@@ -122,6 +131,8 @@ def update_project(
             results.print(f"Guests may {'' if project.sign_up else 'not '}sign up.")
         if sessions is not None:
             results.print(f"Each user may have {project.sessions_limit} sessions.")
+        if calls_per_minute is not None:
+            results.print(f"Its keys together may make {_calls(calls_per_minute)}.")
 
 
 @key_app.command("create", epilog="Example: tidings key create --project shop --scope messages.write")
@@ -135,6 +146,7 @@ def create_key(
     expires_in_days: Annotated[
         float | None, typer.Option(min=0, max=MAX_KEY_DAYS, help="None: it does not expire.")
     ] = None,
+    calls_per_minute: CallsPerMinute = None,
     data_dir: DataDir = DEFAULT_DIRECTORY,
     as_json: AsJson = False,
 ) -> None:
@@ -146,7 +158,12 @@ def create_key(
     async def create(settings: Settings) -> tuple[ApiKey, str]:
         async with in_project(settings, project_id) as (session, project):
             return await queries.create_api_key(
-                session, project, name=name, scopes=scope or SCOPES, expires_at=expires_at
+                session,
+                project,
+                name=name,
+                scopes=scope or SCOPES,
+                expires_at=expires_at,
+                calls_per_minute=calls_per_minute,
             )
 
     key, secret = run_async(create(settings_beside(data_dir)))
@@ -155,6 +172,30 @@ def create_key(
     else:
         say(f"Created key {key.id}. This is its secret; it cannot be shown again:")
         results.print(secret, markup=False)
+
+
+@key_app.command("update", epilog="Example: tidings key update 0683f0a1b2c3d4e5f607 --calls-per-minute 600")
+def update_key(
+    *,
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `tidings key list` shows it.")],
+    calls_per_minute: Annotated[int, typer.Option(min=0, max=MAX_CALLS, help="0: no limit.")],
+    project_id: ProjectId = None,
+    data_dir: DataDir = DEFAULT_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Limit the calls of an API key. API processes may go by the old limit for some seconds."""
+
+    async def update() -> ApiKey | None:
+        async with in_project(settings_beside(data_dir), project_id) as (session, project):
+            return await queries.limit_api_key(session, project, key_id, calls_per_minute=calls_per_minute)
+
+    key = run_async(update())
+    if key is None:
+        raise TidingsError(f"There is no key {key_id!r}.", hint="`tidings key list` shows the keys there are.")
+    if as_json:
+        print_json(_key_as_json(key))
+    else:
+        results.print(f"Key {key_id} may make {_calls(calls_per_minute)}.", markup=False)
 
 
 @key_app.command("list", epilog="Example: tidings key list --project shop")
@@ -244,9 +285,14 @@ def _key_as_json(key: ApiKey) -> dict[str, object]:
         "id": key.id,
         "name": key.name,
         "scopes": key.scopes,
+        "calls_per_minute": key.calls_per_minute,
         "expires_at": key.expires_at and to_wire(key.expires_at),
         "last_used_at": key.last_used_at and to_wire(key.last_used_at),
     }
+
+
+def _calls(per_minute: int) -> str:
+    return f"{per_minute:,} calls a minute" if per_minute else "any number of calls"
 
 
 def _scopes(key: ApiKey) -> str:

@@ -18,6 +18,7 @@ class Project(Base):
     mask_credentials: Mapped[bool] = mapped_column(server_default=text("false"))
     sign_up: Mapped[bool] = mapped_column(server_default=text("true"))  # whether guests may; keys always create users
     sessions_limit: Mapped[int] = mapped_column(Integer, server_default=text("10"))  # of each user; the oldest end
+    calls_per_minute: Mapped[int | None]  # of its keys together; None: as the settings have it, 0: no limit
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
 
@@ -32,6 +33,7 @@ class ApiKey(Base):
     name: Mapped[str]
     secret_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)  # SHA-256; the secret itself is shown once
     scopes: Mapped[list[str]]
+    calls_per_minute: Mapped[int | None]  # as a project's
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]  # exact to some minutes: written at most once per cache period
     created_at: Mapped[CreatedAt]

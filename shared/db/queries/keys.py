@@ -16,6 +16,7 @@ class ProjectIdentity:
     mask_credentials: bool
     sign_up: bool = True
     sessions_limit: int = 10
+    calls_per_minute: int | None = None  # None: as the settings have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,14 @@ class KeyIdentity:
     seq: int
     scopes: list[str]
     is_expired: bool
+    calls_per_minute: int | None
 
 
 async def find_project(connection: HotConnection, project_id: str) -> ProjectIdentity | None:
     async with connection.cursor(row_factory=class_row(ProjectIdentity)) as cursor:
         await cursor.execute(
-            "SELECT seq, id, mask_credentials, sign_up, sessions_limit FROM projects WHERE id = %s", [project_id]
+            "SELECT seq, id, mask_credentials, sign_up, sessions_limit, calls_per_minute FROM projects WHERE id = %s",
+            [project_id],
         )
         return await cursor.fetchone()
 
@@ -41,7 +44,7 @@ WITH touched AS (
     WHERE secret_hash = %(hash)s AND project_seq = %(project_seq)s
         AND (last_used_at IS NULL OR last_used_at < now() - interval '5 minutes')
 )
-SELECT seq, scopes, coalesce(expires_at <= now(), false) AS is_expired
+SELECT seq, scopes, coalesce(expires_at <= now(), false) AS is_expired, calls_per_minute
 FROM api_keys WHERE secret_hash = %(hash)s AND project_seq = %(project_seq)s
 """
 

@@ -35,7 +35,13 @@ async def find_project(session: AsyncSession, project_id: str) -> Project:
 
 
 async def create_api_key(
-    session: AsyncSession, project: Project, *, name: str, scopes: Sequence[str], expires_at: datetime | None = None
+    session: AsyncSession,
+    project: Project,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None = None,
+    calls_per_minute: int | None = None,
 ) -> tuple[ApiKey, str]:
     """The key's row and its secret, which is stored nowhere."""
     secret = new_secret()
@@ -46,6 +52,7 @@ async def create_api_key(
         secret_hash=hash_secret(secret),
         scopes=list(scopes),
         expires_at=expires_at,
+        calls_per_minute=calls_per_minute,
     )
     session.add(key)
     await session.flush()
@@ -55,6 +62,17 @@ async def create_api_key(
 async def list_api_keys(session: AsyncSession, project: Project) -> Sequence[ApiKey]:
     """Oldest first."""
     return (await session.scalars(select(ApiKey).where(ApiKey.project_seq == project.seq).order_by(ApiKey.seq))).all()
+
+
+async def limit_api_key(
+    session: AsyncSession, project: Project, key_id: str, *, calls_per_minute: int
+) -> ApiKey | None:
+    """The key as it is now; None: the project has none of this id."""
+    statement = select(ApiKey).where(ApiKey.project_seq == project.seq, ApiKey.id == key_id).with_for_update()
+    key = await session.scalar(statement)
+    if key is not None:
+        key.calls_per_minute = calls_per_minute
+    return key
 
 
 async def revoke_api_key(session: AsyncSession, project: Project, key_id: str) -> bool:

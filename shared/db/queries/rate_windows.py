@@ -70,3 +70,38 @@ async def is_remembered(connection: HotConnection, key: bytes) -> bool:
 
 async def forget_calls(connection: HotConnection, key: bytes) -> None:
     await connection.execute("DELETE FROM rate_windows WHERE key = %s", [key])
+
+
+_SHARE = 100
+"""Of what is left in a window the part that one process takes at a time."""
+
+_TAKE = f"""
+WITH ending AS (
+    SELECT to_timestamp((floor(extract(epoch FROM now()) / %(seconds)s) + 1) * %(seconds)s) AS ends_at
+), known AS (
+    INSERT INTO rate_windows (key, ends_at, calls) SELECT %(key)s, ends_at, 0 FROM ending
+    ON CONFLICT (key, ends_at) DO UPDATE SET calls = rate_windows.calls
+    RETURNING calls, ends_at
+)
+SELECT greatest(least(greatest(1, (%(limit)s - calls) / {_SHARE}), %(limit)s - calls), 0), ends_at,
+    extract(epoch FROM ends_at - now())::float8
+FROM known
+"""  # noqa: S608  # a constant
+
+
+@dataclass(frozen=True, slots=True)
+class TakenCalls:
+    calls: int  # 0: none are left
+    seconds_left: float  # until the window ends
+
+
+async def take_calls(connection: HotConnection, key: bytes, *, seconds: int, limit: int) -> TakenCalls:
+    """A share of the calls that are left in this window. Who asks at once waits until the transaction ends."""
+    row = await (await connection.execute(_TAKE, {"key": key, "seconds": seconds, "limit": limit})).fetchone()
+    assert row is not None
+    calls, ends_at, seconds_left = row
+    if calls:
+        await connection.execute(
+            "UPDATE rate_windows SET calls = calls + %s WHERE key = %s AND ends_at = %s", [calls, key, ends_at]
+        )
+    return TakenCalls(calls, seconds_left)
