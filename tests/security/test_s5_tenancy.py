@@ -3,10 +3,12 @@
 Every route with another project's ids: tests/integration/api/test_isolation.py.
 """
 
+import json
+
 import pytest
 
 from tests.integration.api.conftest import Caller
-from tests.integration.api.logins import log_in
+from tests.integration.api.logins import User, log_in
 
 SUBSCRIBERS = "/messaging/topics/news/subscribers"
 FILES = "/storage/buckets/photos/files"
@@ -74,3 +76,33 @@ def test_what_somebody_uploaded_is_shown_as_a_page_of_nobody(caller: Caller) -> 
         policy = caller.get(f"{FILES}/page/{way}").headers["content-security-policy"]
         directives = {directive.strip() for directive in policy.split(";")}
         assert {"sandbox", "default-src 'none'", "form-action 'none'"} <= directives
+
+
+def subscribe_eve(caller: Caller) -> tuple[User, User]:
+    """By bob, who is a user like her."""
+    bob, eve = log_in(caller, "bob"), log_in(caller, "eve")
+    (target,) = eve("GET", "/account").body["targets"]
+    caller.create_topic("news", subscribe=["users"])
+    assert bob.post(SUBSCRIBERS, {"subscriberId": "hers", "targetId": target["$id"]}).status == 201
+    return bob, eve
+
+
+def test_the_log_of_ones_subscription_does_not_say_who_else_made_it(caller: Caller) -> None:
+    _, eve = subscribe_eve(caller)
+    path = "/messaging/subscribers/hers/logs"
+    (entry,) = eve("GET", path).body["logs"]
+    assert entry["event"] == "subscriber.create"
+    assert {entry[field] for field in ("userId", "userName", "userEmail", "ip", "clientName")} == {""}
+    (entry,) = caller.get(path).body["logs"]
+    assert (entry["userId"], entry["userEmail"]) == ("bob", "bob@example.com"), "keys are told"
+
+
+def test_no_cursor_tells_of_what_is_not_in_the_callers_list(caller: Caller) -> None:
+    bob, eve = subscribe_eve(caller)
+    refused = []
+    for cursor in ("hers", "missing"):
+        queries = {"queries[0]": json.dumps({"method": "cursorAfter", "values": [cursor]})}
+        refused.append(bob("GET", SUBSCRIBERS, params=queries))
+    assert refused[0].refusal == (400, "general_cursor_not_found")
+    assert refused[0].body == refused[1].body
+    assert [each["$id"] for each in eve("GET", SUBSCRIBERS).body["subscribers"]] == ["hers"]
