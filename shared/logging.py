@@ -162,6 +162,7 @@ def configure_command_logging() -> None:
     """For a command: its own words go to stderr as they are, and a bug's exception without texts and locals."""
     structlog.configure(
         processors=[structlog.processors.add_log_level, tell_exceptions, structlog.dev.ConsoleRenderer()],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # each logger's own, as a terminal's stderr may be taken over later
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     log_uncaught_exceptions()

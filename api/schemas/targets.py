@@ -49,14 +49,14 @@ class TargetModel(StoredModel):
         )
 
     @classmethod
-    def of_somebody_else(cls, target: Target, *, named_at: datetime) -> "TargetModel":
-        """No more than its id and channel, for a user who has named it: not whose it is, nor where it leads."""
+    def of_somebody_else(cls, target: Target, user_id: str, *, named_at: datetime) -> "TargetModel":
+        """For a user who has named it: whose it is, which Appwrite's own tests ask for, and not where it leads."""
         return cls(
             id=target.id,
             created_at=named_at,
             updated_at=named_at,
             name="",
-            user_id="",
+            user_id=user_id,
             provider_id=None,
             provider_type=cast("ProviderType", target.channel),
             identifier="",

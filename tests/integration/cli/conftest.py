@@ -1,12 +1,16 @@
 """Running `tidings` as a terminal would, inside the test's own process."""
 
 import os
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+import structlog
 
 from shared.cli.main import run
 from shared.cli.output import notes, results
@@ -23,6 +27,18 @@ class Finished:
 Tidings = Callable[..., Finished]
 
 
+@contextmanager
+def own_logging() -> Iterator[None]:
+    """What a command's process sets for itself is taken back, or it would be heard, or not, in later tests."""
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
+    configuration = structlog.get_config()
+    try:
+        yield
+    finally:
+        sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+        structlog.configure(**configuration)
+
+
 @pytest.fixture
 def tidings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Tidings:
     """Runs a command line in an empty directory; the TIDINGS_* variables are those of the test."""
@@ -35,8 +51,8 @@ def tidings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         load_settings.cache_clear()
         monkeypatch.setattr("sys.argv", ["tidings", *arguments])
         capsys.readouterr()
-        # a command may take over the variables of an installation beside it
-        with patch.dict(os.environ), pytest.raises(SystemExit) as ended:
+        # a command may take over the variables of an installation beside it, and has its own way of logging
+        with patch.dict(os.environ), own_logging(), pytest.raises(SystemExit) as ended:
             run()
         load_settings.cache_clear()
         printed = capsys.readouterr()

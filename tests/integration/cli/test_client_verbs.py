@@ -136,6 +136,7 @@ class TestImport:
             "targets_created": 2,
             "subscriptions_created": 2,
             "bad_rows": 0,
+            "faults_not_kept": 0,
             "imported_before": False,
             "error_file": None,
         }
