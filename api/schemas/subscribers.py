@@ -21,7 +21,7 @@ class SubscriberModel(StoredModel):
 
     @classmethod
     def of(cls, member: Membership, *, is_foreign: bool = False) -> "SubscriberModel":
-        """`is_foreign`: for a user who subscribed somebody else's target, and learns no more of its owner than the id."""
+        """`is_foreign`: for a user who subscribed another's target and learns no more of its owner than the id."""
         target = (
             TargetModel.of_somebody_else(member.target, member.user_id, named_at=member.subscriber.created_at)
             if is_foreign
