@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from ipaddress import ip_address
 from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
@@ -35,6 +36,9 @@ _PAGE_HEADERS = (
 )
 
 
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
+
+
 class _Refused(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -44,8 +48,16 @@ class _Refused(Exception):
 
 class Inbox:
     def __init__(
-        self, record: Record, faults: Faults, accounts: ServiceAccounts, providers: Mapping[str, HttpProvider]
+        self,
+        record: Record,
+        faults: Faults,
+        accounts: ServiceAccounts,
+        providers: Mapping[str, HttpProvider],
+        *,
+        name: str,
     ) -> None:
+        """`name`: that clients know this host by, beside its addresses."""
+        self._names = frozenset({"localhost", name.lower()})
         self._record = record
         self._faults = faults
         self._accounts = accounts
@@ -70,11 +82,34 @@ class Inbox:
 
     def answer(self, request: Request) -> Reply:
         try:
+            self._check_caller(request)
             return self._route(request)
         except _Refused as refusal:
             return _json({"error": {"code": refusal.status, "message": refusal.message}}, refusal.status)
         except ConfigurationError as error:
             return _json({"error": {"code": 400, "message": error.message}}, 400)
+
+    def _check_caller(self, request: Request) -> None:
+        """A page of anybody's may have its own name lead to this host, and read codes and credentials here. It cannot
+        call by an address, nor hide whose it is when it changes something.
+        """
+        host = request.header(b"host")
+        if not self._is_of_this_host(host):
+            raise _Refused(421, f"Nobody is called {host!r} here. Use the host's address, or its name in --advertise.")
+        origin = request.header(b"origin")
+        if origin and origin.partition("://")[2].lower() != host.lower():
+            raise _Refused(403, "Pages of other origins may not call.")
+
+    def _is_of_this_host(self, host: str) -> bool:
+        known = _HOST.fullmatch(host.lower())
+        if known is None:
+            return False
+        name = known[1]
+        try:
+            ip_address(name.strip("[]"))
+        except ValueError:
+            return name in self._names
+        return True
 
     def _route(self, request: Request) -> Reply:
         methods = []

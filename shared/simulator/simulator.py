@@ -117,7 +117,7 @@ class Simulator:
         for name, listeners in own.items():
             self.faults.plans[name].govern(*listeners)
         self._http = HttpServer(
-            Inbox(self.record, self.faults, self._accounts, self.http_providers), before_write=flush
+            Inbox(self.record, self.faults, self._accounts, self.http_providers, name=advertised), before_write=flush
         )
 
     @classmethod

@@ -4,7 +4,9 @@ import smtplib
 from email.message import EmailMessage
 from email.policy import SMTP
 from html.parser import HTMLParser
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -375,3 +377,46 @@ async def test_a_mails_html_is_shown_in_a_closed_sandbox(simulator: Simulator, i
 
     assert ("sandbox", "") in page.attributes
     assert [value for name, value in page.attributes if name == "srcdoc" and value and HOSTILE in value]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("127.0.0.1:8025", 200),
+        ("localhost:8025", 200),
+        ("[::1]:8025", 200),
+        ("192.0.2.7", 200),
+        ("evil.example", 421),
+        ("evil.example:8025", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("localhost@evil.example", 421),
+        ("", 421),
+    ],
+)
+async def test_no_name_of_a_stranger_s_leads_here(simulator: Simulator, host: str, status: int) -> None:
+    """A page could have its own name lead to this machine, and read the codes that were captured."""
+    for path in ("/", "/captured", "/credentials"):
+        assert (await asyncio.to_thread(ask_as, simulator, "GET", path, {"Host": host})) == status
+
+
+@pytest.mark.parametrize(("origin", "status"), [("", 200), ("same", 200), ("https://evil.example", 403), ("null", 403)])
+async def test_no_page_of_another_origin_changes_anything(simulator: Simulator, origin: str, status: int) -> None:
+    own = simulator.http_endpoint.partition("://")[2]
+    headers = {"Host": own, "Origin": f"http://{own}" if origin == "same" else origin}
+    if not origin:
+        del headers["Origin"]
+    assert (await asyncio.to_thread(ask_as, simulator, "PUT", "/receipts", headers, b"{}")) == status
+
+
+def ask_as(simulator: Simulator, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> int:
+    """The status, with exactly these headers of who asks."""
+    address = urlsplit(simulator.http_endpoint)
+    connection = HTTPConnection(str(address.hostname), address.port, timeout=10)
+    connection.putrequest(method, path, skip_host=True)
+    for name, value in {**headers, "Content-Length": str(len(body))}.items():
+        connection.putheader(name, value)
+    connection.endheaders(body)
+    status = connection.getresponse().status
+    connection.close()
+    return status
