@@ -17,6 +17,7 @@ FOREIGN_CONTENT: Final = (
 )
 """What somebody uploaded is shown as a page of nobody: no script, no form, no redirect, and an origin of its own."""
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9 ._()+-]+")
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 
@@ -27,7 +28,7 @@ async def send_file(call: Call, file: StoredFile, *, disposition: str) -> Stream
     """
     start, end, is_part = _wanted(call.headers.get("range"), file.size)
     headers = {
-        "content-disposition": f"{disposition}; filename*=UTF-8''{quote(file.name, safe='')}",
+        "content-disposition": f"{disposition}; {_named(file.name)}",
         "content-length": str(end - start + 1),
         "accept-ranges": "bytes",
         "content-security-policy": FOREIGN_CONTENT,
@@ -37,6 +38,12 @@ async def send_file(call: Call, file: StoredFile, *, disposition: str) -> Stream
     contents = call.services.contents.read_range(file.seq, start, end)
     first = found(await anext(contents, None), "storage_file_not_found")
     return StreamingResponse(_rest(call, first, contents), 206 if is_part else 200, headers, media_type=file.mime_type)
+
+
+def _named(name: str) -> str:
+    """Of a plain name both forms, since older clients know the first alone (RFC 6266 §5)."""
+    extended = f"filename*=UTF-8''{quote(name, safe='')}"
+    return f'filename="{name}"; {extended}' if _PLAIN_NAME.fullmatch(name) else extended
 
 
 async def _rest(call: Call, first: bytes, contents: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -146,11 +146,11 @@ async def _find_file(
     if not by_bucket and not bucket.file_security:
         raise RejectedRequest("user_unauthorized", f"The bucket does not let the caller {permission} files.")
     file = await files.find_file(session, bucket.seq, file_id)
-    is_refused = file is not None and not by_bucket and not call.may(permission, file.permissions)
-    # who may read it knows that it is there
-    if file is not None and is_refused and call.may("read", file.permissions, bucket.permissions):
-        raise RejectedRequest("user_unauthorized", f"The file does not let the caller {permission} it.")
-    return bucket, found(None if is_refused else file, "storage_file_not_found")
+    may = by_bucket or (file is not None and call.may(permission, file.permissions))
+    # a missing one is refused like one that does not let the caller, who learns nothing of what is there
+    if not may and permission != "read":
+        raise RejectedRequest("user_unauthorized", f"No file of this id lets the caller {permission} it.")
+    return bucket, found(file if may else None, "storage_file_not_found")
 
 
 @routes.get(

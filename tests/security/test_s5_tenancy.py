@@ -42,15 +42,15 @@ def test_who_signs_up_with_an_address_of_another_s_learns_nothing_of_them(caller
     assert (answer.status, answer.body["targets"]) == (201, [])
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_what_is_hidden_is_told_from_what_is_not_there_by_nothing(caller: Caller, method: str) -> None:
+@pytest.mark.parametrize(("method", "status"), [("GET", 404), ("PUT", 401), ("DELETE", 401)])
+def test_what_is_hidden_is_told_from_what_is_not_there_by_nothing(caller: Caller, method: str, status: int) -> None:
     bob = log_in(caller, "bob")
     caller.create("/storage/buckets", {"bucketId": "photos", "name": "P", "fileSecurity": True})
     caller("POST", FILES, files={"fileId": (None, "hidden"), "file": ("f.txt", b"content")})
     paths = ["", "/view", "/download"] if method == "GET" else [""]
     for path in paths:
         hidden, missing = (bob(method, f"{FILES}/{file}{path}", json={}) for file in ("hidden", "missing"))
-        assert hidden.status == missing.status == 404
+        assert hidden.status == missing.status == status
         assert hidden.body == missing.body
 
 

@@ -267,6 +267,9 @@ def test_view_and_download_name_the_file(caller: Caller) -> None:
     view, download = (caller.get(f"{FILES}/logo/{way}") for way in ("view", "download"))
     assert view.headers["content-disposition"] == "inline; filename*=UTF-8''m%C3%BC.png"
     assert download.headers["content-disposition"].startswith("attachment;")
+    upload(caller, "plain", name="logo 1.png")
+    plain = caller.get(f"{FILES}/plain/download").headers["content-disposition"]
+    assert plain == "attachment; filename=\"logo 1.png\"; filename*=UTF-8''logo%201.png"
     assert (view.headers["content-type"], view.body) == ("image/png", PNG)
 
 
