@@ -41,7 +41,8 @@ def tell_exceptions(_logger: object, _method: str, event: structlog.typing.Event
     """Types and frames in place of exceptions, whoever logs them and however."""
     record: logging.LogRecord | None = event.get("_record")  # none: of a command, which logs to nobody's file
     values = event.pop("positional_args", ())
-    error = _exception_of(event.pop("exc_info", None)) or exception_in(values) or exception_in(event)
+    raised = _exception_of(event.pop("exc_info", None))
+    error = raised or exception_in(values) or exception_in(event)
     is_ours = record is None or bool(event.get("_from_structlog")) or record.name.partition(".")[0] in OURS
     handled = error or sys.exception()  # it may have been formatted into a sentence before
     if handled is None:
@@ -49,7 +50,10 @@ def tell_exceptions(_logger: object, _method: str, event: structlog.typing.Event
     if record is not None and not is_ours:
         event["event"] = _words_of(record.msg, values)
     told = {name: value if name in _OF_THE_FORMATTER else _told(value, handled) for name, value in event.items()}
-    return told if is_ours and error is None else {**told, "exception": describe(handled)}
+    # an exception that is named in passing is no news: SQLAlchemy does so for every connection that it replaces
+    is_grave = record is None or record.levelno >= logging.ERROR
+    is_told = raised is not None or (is_grave and (error is not None or not is_ours))
+    return {**told, "exception": describe(handled)} if is_told else told
 
 
 def _told(value: Any, error: BaseException) -> Any:
