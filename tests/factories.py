@@ -112,7 +112,7 @@ class Factory:
                 "INSERT INTO targets (project_seq, id, user_seq, channel, identifier)"
                 " SELECT %(project)s, users.id, users.seq, %(channel)s, format(%(identifier)s, n)"
                 " FROM generate_series(1, %(count)s) AS n"
-                " JOIN users ON users.project_seq = %(project)s AND users.id = %(prefix)s || '-' || n",
+                " JOIN users ON users.project_seq = %(project)s AND users.id = %(prefix)s || '-' || n ORDER BY n",
                 {
                     "project": self.project_seq,
                     "prefix": prefix,

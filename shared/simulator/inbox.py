@@ -94,7 +94,7 @@ class Inbox:
         call by an address, nor hide whose it is when it changes something.
         """
         host = request.header(b"host")
-        if not self._is_of_this_host(host):
+        if host and not self._is_of_this_host(host):  # browsers always name one
             raise _Refused(421, f"Nobody is called {host!r} here. Use the host's address, or its name in --advertise.")
         origin = request.header(b"origin")
         if origin and origin.partition("://")[2].lower() != host.lower():

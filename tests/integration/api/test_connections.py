@@ -165,7 +165,7 @@ def test_an_answer_that_nobody_takes_is_given_up(
     )
     before = cut_of(running_api, "answer")
     connection.sendall(ask % (caller.project_id.encode(), caller.key.encode()) * 1_000)  # 64 MB, and nobody reads them
-    wait_until(lambda: cut_of(running_api, "answer") > before)
+    wait_until(lambda: cut_of(running_api, "answer") > before, seconds=30.0)
 
 
 def test_slow_strangers_make_room_for_others(api_settings: Settings) -> None:

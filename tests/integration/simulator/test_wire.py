@@ -157,7 +157,7 @@ def exchange(simulator: Simulator, *parts: bytes) -> bytes:
 
 
 async def test_pipelined_requests_are_answered_in_order(simulator: Simulator) -> None:
-    requests = b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n" * 2000 + b"GET /nowhere HTTP/1.0\r\n\r\n"
+    requests = b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000 + b"GET /nowhere HTTP/1.0\r\n\r\n"
 
     answer = await asyncio.to_thread(exchange, simulator, requests)
 
