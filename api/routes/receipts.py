@@ -24,7 +24,7 @@ from shared.db.session import hot_statements
 from shared.errors import RejectedRequest
 from shared.providers.contract import Account
 from shared.providers.receipts import LARGEST_BATCH, LARGEST_BODY, FetchForbidden, ReceiptCall, ReceiptRefused
-from shared.providers.registry import GATHERING_KINDS, RECEIPT_READERS
+from shared.providers.registry import FETCHING_KINDS, GATHERING_KINDS, RECEIPT_READERS
 
 routes = Routes("receipts")
 
@@ -82,7 +82,7 @@ async def _take(call: Call, place: str) -> ReceiptsTaken:
         receipts = await reader(
             _account(call, provider),
             received,
-            transport=services.transport if endpoint or await _is_live(call) else None,
+            transport=services.transport if await _may_fetch(call, provider.kind, endpoint) else None,
             endpoint=endpoint,
         )
     except FetchForbidden as error:
@@ -109,7 +109,9 @@ async def _take(call: Call, place: str) -> ReceiptsTaken:
     return ReceiptsTaken(received=len(receipts), new=new)
 
 
-async def _is_live(call: Call) -> bool:
+async def _may_fetch(call: Call, kind: str, endpoint: str | None) -> bool:
+    if endpoint or kind not in FETCHING_KINDS:
+        return True
     async with call.bounded(), call.services.sessions() as session:
         return await is_live(session)
 

@@ -69,6 +69,9 @@ them is written into each request, often a thousand times at once.
 GATHERING_KINDS: Final = frozenset({SendgridAdapter.kind})
 """Whose receipts come many at once."""
 
+FETCHING_KINDS: Final = frozenset({SesAdapter.kind})
+"""Whose receipts can be checked only with something that is fetched."""
+
 
 def adapter_facts(kind: str) -> type[Adapter]:
     """The class, for its facts. Raises ConfigurationError for a kind that the contract does not know."""
