@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from shared.db.queries.contacts.run import ContactFile, bounded_lines
+from shared.domain.contacts.encodings import Encoding
 from shared.domain.contacts.fields import Field
 from shared.domain.contacts.header import shown
 from shared.domain.contacts.plan import identifiers_of
@@ -32,9 +33,9 @@ class Reading:
         return " ".join(filter(None, sentences))
 
 
-def read_reading(file: ContactFile) -> Reading:
+def read_reading(file: ContactFile, encoding: Encoding) -> Reading:
     """Raises UnreadableFile."""
-    with file.open_as(file.encoding()) as text:
+    with file.open_as(encoding) as text:
         columns, _records = read_columns(bounded_lines(text), file.layout)
     names: dict[str, Field] = {}
     ignored = []
@@ -56,9 +57,9 @@ class Check:
     addresses: dict[Channel, int] = field(default_factory=lambda: dict.fromkeys(Channel, 0))
     first: list[Contact] = field(default_factory=list)
 
-    def faults_in(self, file: ContactFile) -> Iterator[Fault]:
+    def faults_in(self, file: ContactFile, encoding: Encoding) -> Iterator[Fault]:
         """The bad rows; the check is complete when they end. Raises UnreadableFile."""
-        with file.open_as(file.encoding()) as text:
+        with file.open_as(encoding) as text:
             for row in read_contacts(bounded_lines(text), file.layout):
                 self.rows_total += 1
                 if isinstance(row, Fault):

@@ -116,9 +116,10 @@ def import_file(
     error_path = error_file or path.with_suffix(".errors.csv")
     _require_writable(error_path, path)
     with _file_errors(path):
-        say(str(read_reading(file)))
+        read_as = file.encoding()
+        say(str(read_reading(file, read_as)))
         if check:
-            checked = asyncio.run(_check(file, error_path))
+            checked = asyncio.run(_check(file, read_as, error_path))
             _print_check(checked, error_path, as_json=as_json)
             if checked.bad_total:
                 raise typer.Exit(PARTLY_SENT)
@@ -149,9 +150,9 @@ def _file_errors(path: Path) -> Iterator[None]:
         raise ConfigurationError(f"{error.filename or path}: {error.strerror}.") from error
 
 
-async def _check(file: ContactFile, error_path: Path) -> Check:
+async def _check(file: ContactFile, encoding: Encoding, error_path: Path) -> Check:
     check = Check()
-    faults = check.faults_in(file)
+    faults = check.faults_in(file, encoding)
     if first := next(faults, None):
         remaining = chain([first], faults)
 
