@@ -51,21 +51,28 @@ def run_api(settings: Settings) -> Iterator[RunningApi]:
             thread.join()
 
 
-@pytest.fixture(scope="session")
-def api_settings(engines: Engines, migrated_template: str) -> Iterator[Settings]:
-    """One database for all tests of the API: what they must not share is their project."""
+@contextmanager
+def settings_over(engines: Engines, template: str, *, database: str, allowed_origins: str) -> Iterator[Settings]:
+    """Of an API with a database of this name, which is there as long as the block."""
     with psycopg.connect(engines.postgres.url_of("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE test_api TEMPLATE {migrated_template}".encode())
+        connection.execute(f"CREATE DATABASE {database} TEMPLATE {template}".encode())
     yield Settings(
-        database_url=engines.postgres.url_of("test_api"),
+        database_url=engines.postgres.url_of(database),
         broker_url=engines.redis.url,
         secret_keys=SecretStr(f"test:{base64.b64encode(secrets.token_bytes(32)).decode()}"),
         port=0,
         key_cache_seconds=0,
-        allowed_origins="app.example.com",
+        allowed_origins=allowed_origins,
     )
     with psycopg.connect(engines.postgres.url_of("postgres"), autocommit=True) as connection:
-        connection.execute("DROP DATABASE test_api WITH (FORCE)")
+        connection.execute(f"DROP DATABASE {database} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="session")
+def api_settings(engines: Engines, migrated_template: str) -> Iterator[Settings]:
+    """One database for all tests of the API: what they must not share is their project."""
+    with settings_over(engines, migrated_template, database="test_api", allowed_origins="app.example.com") as settings:
+        yield settings
 
 
 @pytest.fixture(scope="session")
